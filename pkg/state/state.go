@@ -1,0 +1,89 @@
+// Package state is small durable state under compare-and-set: one JSON document per key of a key-value bucket.
+//
+// A value is written only over the revision that was read. The loser of a race gets ErrConflict and must read
+// again before it does anything else: this is what makes a lane safe when two processes believe they hold it.
+// Nothing is ever deleted: on a single node a deleted value can come back after a crash, so an end is a value too.
+package state
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seatwire/seatwire/pkg/fault"
+)
+
+// ErrConflict says that somebody else wrote the key since it was read.
+var ErrConflict = errors.New("state: written by somebody else since it was read")
+
+// Store is one bucket.
+type Store struct{ kv jetstream.KeyValue }
+
+// Open binds the bucket, which must exist.
+func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Store, error) {
+	kv, err := js.KeyValue(ctx, bucket)
+	if err != nil {
+		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
+	}
+	return &Store{kv: kv}, nil
+}
+
+// Get reads key into out and returns the revision to write over. A key that was never written leaves out as it is
+// and returns revision 0.
+func (s *Store) Get(ctx context.Context, key string, out any) (revision uint64, err error) {
+	entry, err := s.kv.Get(ctx, key)
+	switch {
+	case errors.Is(err, jetstream.ErrKeyNotFound):
+		return 0, nil
+	case err != nil:
+		return 0, fault.New(fault.Transient, "state-unreadable", "read %s", key).Because(err)
+	}
+	if err := json.Unmarshal(entry.Value(), out); err != nil {
+		return 0, fault.New(fault.Permanent, "state-corrupt", "key %s is not what this version writes", key).Because(err)
+	}
+	return entry.Revision(), nil
+}
+
+// Put writes value over the revision that was read, 0 for a new key, and returns the new revision. The error is
+// ErrConflict when the key has moved on.
+func (s *Store) Put(ctx context.Context, key string, value any, revision uint64) (uint64, error) {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return 0, fmt.Errorf("encode %s: %w", key, err)
+	}
+	written, err := s.kv.Update(ctx, key, body, revision)
+	switch {
+	case err == nil:
+		return written, nil
+	case isConflict(err):
+		return 0, ErrConflict
+	default:
+		return 0, fault.New(fault.Transient, "state-unwritable", "write %s", key).Because(err)
+	}
+}
+
+func isConflict(err error) bool {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	return errors.Is(err, jetstream.ErrKeyExists) || ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
+}
+
+// Modify reads key, lets change alter the value and writes it back, again and again until nobody was in between.
+// An error of change ends it and writes nothing.
+func Modify[T any](ctx context.Context, s *Store, key string, change func(*T) error) (T, error) {
+	for {
+		var value T
+		revision, err := s.Get(ctx, key, &value)
+		if err != nil {
+			return value, err
+		}
+		if err := change(&value); err != nil {
+			return value, err
+		}
+		if _, err = s.Put(ctx, key, value, revision); !errors.Is(err, ErrConflict) {
+			return value, err
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+)
+
+const (
+	// readBatch and readBytes bound what one read request may leave in memory.
+	readBatch = 64
+	readBytes = 4 << 20
+)
+
+// Read yields the messages of a stream whose subjects match filter, from sequence on, in stream order. It creates
+// nothing at the broker. On a cluster it may be answered by a replica that lags a moment behind.
+func Read(ctx context.Context, js jetstream.JetStream, stream, filter string, sequence uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {
+	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
+		next := max(sequence, 1)
+		for {
+			batch, err := jetstreamext.GetBatch(ctx, js, stream, readBatch, jetstreamext.GetBatchSubject(filter),
+				jetstreamext.GetBatchSeq(next), jetstreamext.GetBatchMaxBytes(readBytes))
+			if err != nil {
+				yield(nil, fmt.Errorf("read %s: %w", stream, err))
+				return
+			}
+			got := 0
+			for msg, err := range batch {
+				if errors.Is(err, jetstreamext.ErrNoMessages) {
+					break
+				}
+				if err != nil {
+					yield(nil, fmt.Errorf("read %s: %w", stream, err))
+					return
+				}
+				got++
+				next = msg.Sequence + 1
+				if !yield(msg, nil) {
+					return
+				}
+			}
+			if got == 0 {
+				return
+			}
+		}
+	}
+}
+
+// Count returns how many messages of a stream match filter, as the stream's leader sees it.
+func Count(ctx context.Context, js jetstream.JetStream, stream, filter string) (int, error) {
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return 0, fmt.Errorf("count %s: %w", stream, err)
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return 0, fmt.Errorf("count %s: %w", stream, err)
+	}
+	total := 0
+	for _, n := range info.State.Subjects {
+		total += int(n)
+	}
+	return total, nil
+}
+
+// Last returns the newest message whose subject matches filter, nil when there is none.
+func Last(ctx context.Context, js jetstream.JetStream, stream, filter string) (*jetstream.RawStreamMsg, error) {
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return nil, fmt.Errorf("last of %s: %w", stream, err)
+	}
+	msg, err := s.GetLastMsgForSubject(ctx, filter)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("last of %s: %w", stream, err)
+	}
+	return msg, nil
+}

@@ -1,0 +1,178 @@
+// Package streams is the JetStream topology as data: every stream, consumer and bucket, declared once.
+//
+// Ensure makes the broker agree with the table and is idempotent; any number of programs may call it at once.
+// Nobody creates anything anywhere else, and nothing is ever deleted. Verify answers whether everything that a
+// service needs is there, for its readiness.
+//
+// Two retentions are used on purpose. Pages in flight between fetcher and normaliser are a work queue: the ack
+// deletes the message, which makes acks durable on a single node and lets the publisher tell a page that is still
+// coming from one that is gone. Everything of record is limits retention with one message per subject where the
+// subject is the key, so that writing a thing twice is refused by construction; see deploy/decisions/0003.
+package streams
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seatwire/seatwire/pkg/config"
+)
+
+const (
+	// AckWait is how long a dead process keeps its messages: the contract gives 20 s for a take-over.
+	AckWait = 15 * time.Second
+
+	// requestTimeout is short: on a cluster, programs that create one stream at the same moment leave each other
+	// without an answer, and the next try takes milliseconds.
+	requestTimeout = 3 * time.Second
+
+	day = 24 * time.Hour
+	mib = int64(1) << 20
+	gib = int64(1) << 30
+
+	// maxMessage leaves room below the broker's 1 MiB for the headers that a dead letter adds.
+	maxMessage = int32(960 << 10)
+	// intakeDuplicates is the broker's smallest window: identity is ours to judge, not the broker's.
+	intakeDuplicates = 100 * time.Millisecond
+)
+
+// Consumer is one durable of one stream.
+type Consumer struct {
+	Stream string
+	Config jetstream.ConsumerConfig
+}
+
+// Topology is everything a deployment declares.
+type Topology struct {
+	Streams   []jetstream.StreamConfig
+	Buckets   []jetstream.KeyValueConfig
+	Consumers []Consumer
+}
+
+// For returns the topology for a configuration: the fixed streams, and the lanes of each connection.
+func For(cfg *config.Config) Topology {
+	t := Topology{}
+	t.addSync(cfg)
+	t.addDeprovision(cfg)
+	for i := range t.Streams {
+		t.Streams[i].Replicas = cfg.NATS.Replicas
+		t.Streams[i].Storage = jetstream.FileStorage
+		t.Streams[i].Discard = jetstream.DiscardNew
+		t.Streams[i].AllowDirect = true
+	}
+	for i := range t.Buckets {
+		t.Buckets[i].Replicas = cfg.NATS.Replicas
+		t.Buckets[i].Storage = jetstream.FileStorage
+	}
+	return t
+}
+
+// Of returns the part of the topology that one service needs: the durables in its name and every stream and bucket.
+func (t Topology) Of(service string) Topology {
+	mine := Topology{Streams: t.Streams, Buckets: t.Buckets}
+	for _, c := range t.Consumers {
+		if c.Config.Metadata["service"] == service {
+			mine.Consumers = append(mine.Consumers, c)
+		}
+	}
+	return mine
+}
+
+// durable declares a consumer that any number of replicas of a service share. MaxDeliver stays unlimited: giving up
+// is the service's decision, by a dead letter, and a message that the broker gave up on would be invisible.
+func durable(service, stream, name, filter string, maxAckPending int) Consumer {
+	return Consumer{Stream: stream, Config: jetstream.ConsumerConfig{
+		Durable:       name,
+		FilterSubject: filter,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       AckWait,
+		MaxDeliver:    -1,
+		MaxAckPending: maxAckPending,
+		Metadata:      map[string]string{"service": service},
+	}}
+}
+
+// Ensure creates or updates everything in the topology until it agrees or ctx ends. It returns the last error.
+func Ensure(ctx context.Context, js jetstream.JetStream, t Topology) error {
+	for _, s := range t.Streams {
+		if err := settle(ctx, "stream "+s.Name, func(ctx context.Context) error { return ensureStream(ctx, js, s) }); err != nil {
+			return err
+		}
+	}
+	for _, b := range t.Buckets {
+		err := settle(ctx, "bucket "+b.Bucket, func(ctx context.Context) error { return ensureBucket(ctx, js, b) })
+		if err != nil {
+			return err
+		}
+	}
+	for _, c := range t.Consumers {
+		err := settle(ctx, "consumer "+c.Config.Durable, func(ctx context.Context) error {
+			_, err := js.CreateOrUpdateConsumer(ctx, c.Stream, c.Config)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ensureStream leaves a stream that already agrees alone, so that a start costs reads only.
+func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
+	_, err := js.CreateStream(ctx, want)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		_, err = js.UpdateStream(ctx, want)
+	}
+	return err
+}
+
+func ensureBucket(ctx context.Context, js jetstream.JetStream, want jetstream.KeyValueConfig) error {
+	_, err := js.CreateOrUpdateKeyValue(ctx, want)
+	return err
+}
+
+// settle repeats an idempotent declaration with short attempts until it is answered.
+func settle(ctx context.Context, what string, declare func(context.Context) error) error {
+	for {
+		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
+		err := declare(attempt)
+		cancel()
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return fmt.Errorf("declare %s: %w", what, err)
+		case !errors.Is(err, context.DeadlineExceeded):
+			if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.Code < 500 {
+				return fmt.Errorf("declare %s: %w", what, err)
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	}
+}
+
+// Verify returns an error naming the first stream, bucket or consumer that is not there.
+func Verify(ctx context.Context, js jetstream.JetStream, t Topology) error {
+	for _, s := range t.Streams {
+		if _, err := js.Stream(ctx, s.Name); err != nil {
+			return fmt.Errorf("stream %s: %w", s.Name, err)
+		}
+	}
+	for _, b := range t.Buckets {
+		if _, err := js.KeyValue(ctx, b.Bucket); err != nil {
+			return fmt.Errorf("bucket %s: %w", b.Bucket, err)
+		}
+	}
+	for _, c := range t.Consumers {
+		if _, err := js.Consumer(ctx, c.Stream, c.Config.Durable); err != nil {
+			return fmt.Errorf("consumer %s: %w", c.Config.Durable, err)
+		}
+	}
+	return nil
+}
