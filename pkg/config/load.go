@@ -46,7 +46,7 @@ func readFile(path string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot read the configuration: %w; name it with -config FILE or SEATWIRE_CONFIG", path, pathCause(err))
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	text, err := io.ReadAll(io.LimitReader(f, maxFileBytes+1))
 	if err != nil {
 		return nil, fmt.Errorf("%s: cannot read the configuration: %w; name it with -config FILE or SEATWIRE_CONFIG", path, pathCause(err))

@@ -75,7 +75,7 @@ func (p place) read() (string, error) {
 	case "file":
 		return readSecretFile(p.ref)
 	case "env":
-		text, set := os.LookupEnv(p.ref)
+		text, set := os.LookupEnv(p.ref) //nolint:forbidigo // {env: NAME} is an operator's instruction to read it here
 		if !set {
 			return "", fmt.Errorf("environment variable %s is not set", p.ref)
 		}
@@ -109,7 +109,7 @@ func readSecretFile(path string) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("file %s: %w", path, pathCause(err))
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }() // it was only read
 	var text bytes.Buffer
 	n, err := io.Copy(&text, io.LimitReader(f, maxSecretBytes+1))
 	if err != nil {
