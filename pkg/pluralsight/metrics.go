@@ -1,0 +1,43 @@
+package pluralsight
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seatwire/seatwire/pkg/fault"
+)
+
+const vendor = "pluralsight"
+
+// requestCounter returns the counter that all vendors' clients share, made by whoever comes first.
+func requestCounter(reg prometheus.Registerer, log *slog.Logger) *prometheus.CounterVec {
+	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "seatwire_vendor_requests_total",
+		Help: "HTTP requests to vendors by what became of them: ok, or the class of the failure.",
+	}, []string{"vendor", "connection", "operation", "class"})
+	if reg == nil {
+		return counter
+	}
+	err := reg.Register(counter)
+	if existing, ok := errors.AsType[prometheus.AlreadyRegisteredError](err); ok {
+		if shared, ok := existing.ExistingCollector.(*prometheus.CounterVec); ok {
+			return shared
+		}
+	}
+	if err != nil {
+		// Counting is not worth failing for, but must not be missed in silence.
+		log.Error("the metric seatwire_vendor_requests_total is taken by something else", "error", err)
+	}
+	return counter
+}
+
+// count records one request. One that its caller gave up counts as transient.
+func (c *Client) count(operation string, err error) {
+	class := "ok"
+	if err != nil {
+		class = fault.ClassOf(err).String()
+	}
+	c.requests.WithLabelValues(vendor, c.connection, operation, class).Inc()
+}
