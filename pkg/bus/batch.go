@@ -1,0 +1,57 @@
+package bus
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/synadia-io/orbit.go/jetstreamext"
+)
+
+// maxBatch is the broker's default limit for one atomic batch, in messages.
+const maxBatch = 1000
+
+// PublishBatch stores all messages or none, in one write to the disk. They belong to one stream. More than a thousand
+// go as several batches in order, each atomic by itself. Headers are sent as given.
+//
+// Repeating a batch that was stored although its confirmation got lost is success. The broker answers it with
+// "duplicate id" and does not say which, so the messages are then written one by one: those that are there are dropped by their ids, and
+// one that is not, because the caller batched differently this time, is stored instead of being lost.
+func (p *Publisher) PublishBatch(ctx context.Context, msgs []*nats.Msg) error {
+	for chunk := range slices.Chunk(msgs, maxBatch) {
+		if err := p.publishChunk(ctx, chunk); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Publisher) publishChunk(ctx context.Context, chunk []*nats.Msg) error {
+	if len(chunk) == 1 {
+		_, err := p.publish(ctx, chunk[0])
+		return err
+	}
+	copies := make([]*nats.Msg, len(chunk)) // the library writes batch headers and a reply subject into its messages
+	for i, msg := range chunk {
+		copies[i] = clone(msg)
+	}
+	flow := jetstreamext.BatchFlowControl{AckFirst: true, AckTimeout: untilDeadline(ctx)}
+	_, err := jetstreamext.PublishMsgBatch(ctx, p.conn.publishJS, copies, flow)
+	if hasCode(err, codeBatchDuplicateMsgID) && allIdentified(chunk) {
+		return p.publishEach(ctx, chunk)
+	}
+	return classify(chunk[0].Subject, err)
+}
+
+func allIdentified(msgs []*nats.Msg) bool {
+	return !slices.ContainsFunc(msgs, func(m *nats.Msg) bool { return m.Header.Get(nats.MsgIdHdr) == "" })
+}
+
+// untilDeadline bounds the one request of a batch that takes no context.
+func untilDeadline(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return min(max(time.Until(deadline), time.Millisecond), requestTimeout)
+	}
+	return requestTimeout
+}

@@ -1,0 +1,178 @@
+package bus
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seatwire/seatwire/pkg/fault"
+)
+
+const (
+	defaultMaxDeliveries = 5
+	// routerMargin is what the router waits longer than its subscribers, so that theirs is the time-out that counts.
+	routerMargin = 5 * time.Second
+)
+
+// RouterConfig is one service's policy for messages.
+type RouterConfig struct {
+	// Service is the program's name: in metrics, and in the subject of its dead letters.
+	Service string
+	// MaxDeliveries is how often a message is tried before it becomes a dead letter. 0 means 5.
+	MaxDeliveries int
+	// CloseTimeout is how long a stop waits for handlers before their contexts end. 0 means 10 s. The stop as a whole
+	// may take six seconds more.
+	CloseTimeout time.Duration
+	// HandlerTimeout bounds one call of a handler. 0: none, as for work that lasts and renews its delivery.
+	HandlerTimeout time.Duration
+	// MaxHold is SubscriberConfig.MaxHold.
+	MaxHold time.Duration
+	// NakDelay is SubscriberConfig.NakDelay.
+	NakDelay func(delivered uint64) time.Duration
+	// ConnectionOf names the connection that a subject belongs to; anything but a legal name is "unknown".
+	ConnectionOf func(subject string) string
+}
+
+// deadLetters is where the router puts what it gives up on.
+type deadLetters interface {
+	Put(ctx context.Context, d Delivery, body []byte, reason string, err error) error
+}
+
+// Deps are what a program hands to its router.
+type Deps struct {
+	// Conn carries the messages.
+	Conn *Conn
+	// Log receives one line for each failure; never a message's content.
+	Log *slog.Logger
+	// Registry receives the metrics. Nil: they are not exposed.
+	Registry prometheus.Registerer
+	// DeadLetters is usually left nil: the service's own on Conn.
+	DeadLetters deadLetters
+}
+
+// Handler does a stage's work for one message. Its outputs are stored when it returns nil, for then the message is
+// acknowledged. Its error decides what happens next, by class:
+//
+//	permanent  a dead letter at once, reason "rejected", or "undecodable" when the error's reason is that
+//	throttled  tried again after RetryAfter
+//	others     tried again after a growing delay
+//
+// Whatever the class, the failure at MaxDeliveries makes a dead letter, reason "exhausted", or "panic" when that
+// failure was one. A context error is no failure: work that a stop interrupted is tried again and never given up.
+type Handler func(ctx context.Context, d Delivery, body []byte) error
+
+// Router runs a service's handlers.
+type Router struct {
+	cfg     RouterConfig
+	deps    Deps
+	router  *message.Router
+	metrics *routerMetrics
+	subs    []*Subscriber
+	// lanes are the names of handlers that decide themselves when to give up.
+	lanes map[string]struct{}
+}
+
+// NewRouter wires a router and starts nothing.
+func NewRouter(cfg RouterConfig, deps Deps) (*Router, error) {
+	switch {
+	case !legalToken.MatchString(cfg.Service):
+		return nil, fmt.Errorf("router: service %q is no legal name", cfg.Service)
+	case cfg.ConnectionOf == nil:
+		return nil, errors.New("router: ConnectionOf is missing")
+	case deps.Conn == nil || deps.Log == nil:
+		return nil, errors.New("router: connection or logger is missing")
+	}
+	cfg.MaxDeliveries = cmp.Or(cfg.MaxDeliveries, defaultMaxDeliveries)
+	cfg.CloseTimeout = cmp.Or(cfg.CloseTimeout, defaultCloseTimeout)
+	if cfg.NakDelay == nil {
+		cfg.NakDelay = nakDelay
+	}
+	if deps.DeadLetters == nil {
+		deps.DeadLetters = NewDeadLetters(NewPublisher(deps.Conn), cfg.Service, cfg.ConnectionOf)
+	}
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: cfg.CloseTimeout + routerMargin}, quietLog{deps.Log})
+	if err != nil {
+		return nil, fmt.Errorf("router: %w", err)
+	}
+	r := &Router{cfg: cfg, deps: deps, router: router, metrics: newRouterMetrics(cfg.Service, deps.Registry), lanes: map[string]struct{}{}}
+	r.router.AddMiddleware(r.middleware()...)
+	return r, nil
+}
+
+// middleware is the order of everything around a handler, from the outside in.
+func (r *Router) middleware() []message.HandlerMiddleware {
+	return []message.HandlerMiddleware{
+		r.metrics.observe,
+		r.giveUpOrRetry(),
+		newCrashSuspect(r.limit).check,
+		retryHiccups,
+		limitTime(r.cfg.HandlerTimeout),
+		recoverPanic(r.deps.Log),
+	}
+}
+
+// AddHandler reads the durable of the stream with h, at most concurrency messages at once. Call it before Run; a name
+// used twice panics.
+func (r *Router) AddHandler(name, stream, durable string, concurrency int, h Handler) {
+	sub := NewSubscriber(r.deps.Conn, SubscriberConfig{
+		Concurrency: concurrency, MaxHold: r.cfg.MaxHold, CloseTimeout: r.cfg.CloseTimeout, NakDelay: r.cfg.NakDelay,
+	}, r.deps.Log.With("handler", name))
+	r.subs = append(r.subs, sub)
+	r.router.AddConsumerHandler(name, stream+"."+durable, sub, func(m *message.Message) error {
+		d, _ := DeliveryOf(m.Context())
+		return h(m.Context(), d, m.Payload)
+	})
+}
+
+// Run handles messages until ctx ends, then drains and returns nil. It returns an error when it could not start, when
+// the connection was closed for good, or when handlers outlasted the stop. ctx never reaches watermill or a handler:
+// messages that are being handled keep their contexts until CloseTimeout.
+func (r *Router) Run(ctx context.Context) error {
+	ran := make(chan error, 1)
+	go func() { ran <- r.router.Run(context.WithoutCancel(ctx)) }()
+	select {
+	case err := <-ran:
+		return r.ended(err)
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-ran:
+		return r.ended(err)
+	case <-r.router.Running(): // closing a router that is still subscribing would miss its subscriptions
+	}
+	err := r.router.Close()
+	<-ran
+	return err
+}
+
+func (r *Router) ended(err error) error {
+	for _, sub := range r.subs {
+		sub.Close()
+	}
+	if err != nil {
+		return err
+	}
+	return fault.New(fault.Transient, "subscriptions-ended", "every subscription of %s ended; the connection was closed", r.cfg.Service)
+}
+
+// Running is closed when all handlers are subscribed.
+func (r *Router) Running() chan struct{} { return r.router.Running() }
+
+// Bound returns nil when every handler is reading its durable: the router's part of readiness.
+func (r *Router) Bound() error {
+	if !r.router.IsRunning() || r.router.IsClosed() {
+		return fault.New(fault.Transient, "router-not-running", "the message router of %s is not running", r.cfg.Service)
+	}
+	for _, sub := range r.subs {
+		if err := sub.Bound(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

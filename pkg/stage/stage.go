@@ -1,0 +1,120 @@
+// Package stage is the footing that every service stands on: the broker, the declared topology, the state bucket, a
+// router for its messages and the readiness that follows from them.
+//
+// A service's main opens a stage and runs its service on it; `seatwire up` does the same four times in one process.
+package stage
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/seatwire/seatwire/pkg/bus"
+	"github.com/seatwire/seatwire/pkg/config"
+	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/process"
+	"github.com/seatwire/seatwire/pkg/state"
+	"github.com/seatwire/seatwire/pkg/streams"
+)
+
+// verifyEvery is how old the answer about the topology may be: probes come every second, the broker need not.
+const verifyEvery = 2 * time.Second
+
+// Deps is what a program hands over.
+type Deps struct {
+	Config *config.Config
+	Log    *slog.Logger
+	// Registry receives the metrics of the stage and its service.
+	Registry prometheus.Registerer
+	// InProcess is the embedded server, nil to connect to the configured address.
+	InProcess nats.InProcessConnProvider
+}
+
+// Stage is one service's footing.
+type Stage struct {
+	Deps
+	// Name is the service's: of its durables, dead letters and metrics.
+	Name      string
+	Conn      *bus.Conn
+	Publisher *bus.Publisher
+	Router    *bus.Router
+	State     *state.Store
+}
+
+// Open connects, declares the topology and binds the state. It waits for a broker that is not there yet until ctx ends.
+func Open(ctx context.Context, name string, deps Deps) (*Stage, error) {
+	conn, err := bus.Connect(ctx, options(name, deps), deps.Log)
+	if err != nil {
+		return nil, err
+	}
+	s := &Stage{Deps: deps, Name: name, Conn: conn, Publisher: bus.NewPublisher(conn)}
+	if err := s.prepare(ctx); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func options(name string, deps Deps) bus.Options {
+	n := deps.Config.NATS
+	return bus.Options{
+		URL: deps.Config.BrokerURL(), Credentials: n.Credentials, CA: n.TLS.CA, Cert: n.TLS.Cert, Key: n.TLS.Key,
+		Name: name, InProcess: deps.InProcess, Registry: deps.Registry,
+	}
+}
+
+func (s *Stage) prepare(ctx context.Context) (err error) {
+	if err := streams.Ensure(ctx, s.JS(), streams.For(s.Config)); err != nil {
+		return err
+	}
+	if s.State, err = state.Open(ctx, s.JS(), streams.State); err != nil {
+		return err
+	}
+	s.Router, err = bus.NewRouter(bus.RouterConfig{
+		Service: s.Name, MaxDeliveries: s.Config.DeadLetters.MaxDeliveries, ConnectionOf: events.ConnectionOf,
+	}, bus.Deps{Conn: s.Conn, Log: s.Log, Registry: s.Registry})
+	return err
+}
+
+// JS reads streams and publishes.
+func (s *Stage) JS() jetstream.JetStream { return s.Conn.JS() }
+
+// Close lets go of the broker. Stop the service first.
+func (s *Stage) Close() { s.Conn.Close() }
+
+// Register adds the stage's readiness: connected, subscribed, and everything that the service needs declared.
+func (s *Stage) Register(h *process.Health) {
+	needs := streams.For(s.Config).Of(s.Name)
+	h.Register(s.Name+"-nats", func(context.Context) error { return s.Conn.Healthy() })
+	h.Register(s.Name+"-subscribed", func(context.Context) error { return s.Router.Bound() })
+	h.Register(s.Name+"-topology", cached(verifyEvery, func(ctx context.Context) error {
+		return streams.Verify(ctx, s.JS(), needs)
+	}))
+}
+
+// Service is what runs on a stage until ctx ends.
+type Service interface {
+	Run(ctx context.Context) error
+}
+
+// Main returns what process.Main runs: a stage, and the service that open puts on it.
+func Main(name string, open func(*Stage) (Service, error)) process.Program {
+	return process.Program{Name: name, Run: func(ctx context.Context, p *process.Process) error {
+		s, err := Open(ctx, name, Deps{Config: p.Config, Log: p.Log, Registry: p.Registry})
+		if err != nil {
+			return fmt.Errorf("open: %w", err)
+		}
+		defer s.Close()
+		service, err := open(s)
+		if err != nil {
+			return err
+		}
+		s.Register(p.Health)
+		return service.Run(ctx)
+	}}
+}
