@@ -1,0 +1,174 @@
+package fetcher
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/seatwire/seatwire/pkg/bus"
+	"github.com/seatwire/seatwire/pkg/config"
+	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/fault"
+	"github.com/seatwire/seatwire/pkg/roster"
+	"github.com/seatwire/seatwire/pkg/state"
+	"github.com/seatwire/seatwire/pkg/streams"
+)
+
+// lane runs the sweeps of one connection, one at a time.
+//
+// A delivery is an accepted request that nobody answered yet. It starts a sweep, or goes on with the one that a crash
+// left behind; the sweep answers every request up to Through, so the deliveries of the others find nothing to do.
+// The broker hands out one message at a time; the state's compare-and-set stops a process that lost the lane without
+// noticing at its next checkpoint.
+type lane struct {
+	connection config.Connection
+	deps       Deps
+	// slots bound the sweeps at once of this replica.
+	slots     chan struct{}
+	maxStalls int
+}
+
+// deliver handles one accepted request.
+func (l *lane) deliver(ctx context.Context, d bus.Delivery, _ []byte) error {
+	select {
+	case l.slots <- struct{}{}:
+		defer func() { <-l.slots }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	s, err := l.open(ctx)
+	if err != nil {
+		return err
+	}
+	if !s.Running {
+		if d.Sequence <= s.Through {
+			return nil
+		}
+		if err := l.begin(ctx, s); err != nil {
+			return err
+		}
+	}
+	return l.run(ctx, s)
+}
+
+// record is the lane's state with the revision to write over.
+type record struct {
+	roster.Sweep
+	revision uint64
+}
+
+func (l *lane) open(ctx context.Context) (*record, error) {
+	r := &record{}
+	revision, err := l.deps.State.Get(ctx, roster.SweepKey(l.connection.Name), &r.Sweep)
+	r.revision = revision
+	return r, err
+}
+
+// save writes the state. A conflict means that somebody else holds the lane now: stop, and let the broker decide.
+func (l *lane) save(ctx context.Context, r *record) error {
+	revision, err := l.deps.State.Put(ctx, roster.SweepKey(l.connection.Name), r.Sweep, r.revision)
+	if errors.Is(err, state.ErrConflict) {
+		return fault.New(fault.Transient, "lane-lost", "another replica goes on with this sweep").Because(err)
+	}
+	if err == nil {
+		r.revision = revision
+	}
+	return err
+}
+
+// begin opens a sweep for every request that waits now.
+func (l *lane) begin(ctx context.Context, r *record) error {
+	filter := events.Subject(streams.SweepAcceptedSubject, l.connection.Name, "*")
+	last, err := streams.Last(ctx, l.deps.JS, streams.Sweeps, filter)
+	if err != nil {
+		return err
+	}
+	r.After, r.Through = r.Through, last.Sequence
+	r.Running, r.Stalls = true, 0
+	l.fresh(r)
+	return l.save(ctx, r)
+}
+
+// fresh gives the sweep in hand a new id and an empty checkpoint.
+func (l *lane) fresh(r *record) {
+	r.Started = l.deps.Now().UTC()
+	r.SweepID = newSweepID(r.Started)
+	r.Checkpoint = roster.Checkpoint{}
+}
+
+// newSweepID sorts by time and is unique: it is a token of subjects.
+func newSweepID(at time.Time) string {
+	var tail [4]byte
+	_, _ = rand.Read(tail[:]) // never fails: crypto/rand crashes the program instead
+	return at.Format("20060102t150405z") + "-" + hex.EncodeToString(tail[:])
+}
+
+// run reads the plan and ends the sweep: with a manifest of the roster, or with one that says why there is none. An
+// error means that this replica could not go on, and another delivery will.
+func (l *lane) run(ctx context.Context, r *record) error {
+	r.Stalls++
+	if r.Stalls > l.maxStalls {
+		return l.finish(ctx, r, fault.New(fault.Permanent, "crash-suspect",
+			"%d attempts in a row ended without progress; see the fetcher's logs before asking for another sweep", r.Stalls-1))
+	}
+	if err := l.save(ctx, r); err != nil {
+		return err
+	}
+	resumed := r.Checkpoint.Stage != ""
+	err := l.read(ctx, r)
+	if resumed && fault.ReasonOf(err) == "cursor-refused" {
+		l.deps.Log.WarnContext(ctx, "cursor refused after a restart; the sweep starts afresh", "connection", l.connection.Name, "sweep", r.SweepID)
+		l.fresh(r)
+		err = l.read(ctx, r)
+	}
+	if _, verdict := errors.AsType[*readError](err); err == nil || verdict && ctx.Err() == nil {
+		return l.finish(ctx, r, err)
+	}
+	return err
+}
+
+// finish publishes the manifest and closes the sweep, in this order: a crash between the two publishes the same
+// manifest again, and its subject is its key.
+func (l *lane) finish(ctx context.Context, r *record, failure error) error {
+	m := l.manifest(r, failure)
+	body, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	subject := events.Subject(streams.UsersSweptSubject, m.Connection, m.SweepID)
+	if _, err := l.deps.Publisher.PublishMsg(ctx, subject, subject, nil, body); err != nil && !bus.IsKeyExists(err) {
+		return err
+	}
+	r.Running, r.Last = false, &m
+	if m.Sound() {
+		r.Sound = &m
+	}
+	if err := l.save(ctx, r); err != nil {
+		return err
+	}
+	l.log(ctx, m)
+	return nil
+}
+
+func (l *lane) manifest(r *record, failure error) roster.Manifest {
+	c := r.Checkpoint
+	m := roster.Manifest{
+		Connection: l.connection.Name, SweepID: r.SweepID,
+		Licenses: c.Licenses, Assigned: c.Assigned, Warnings: c.Warnings,
+		After: r.After, Through: r.Through, Started: r.Started, Finished: l.deps.Now().UTC(),
+	}
+	if failure != nil {
+		m.Failure, m.Detail = fault.ReasonOf(failure), fault.Text(failure)
+		return m
+	}
+	m.Spans, m.Pages, m.Root, m.Nodes, m.Total = c.Spans, c.Pages, c.Root, c.Nodes, c.Total
+	return m
+}
+
+func (l *lane) log(ctx context.Context, m roster.Manifest) {
+	l.deps.Log.InfoContext(ctx, "sweep finished", "connection", m.Connection, "sweep", m.SweepID, "pages", m.Pages,
+		"users", m.Nodes, "failure", m.Failure, "detail", m.Detail, "warnings", m.Warnings, "took", m.Finished.Sub(m.Started))
+}
