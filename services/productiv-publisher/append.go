@@ -1,0 +1,106 @@
+package publisher
+
+import (
+	"context"
+
+	"github.com/seatwire/seatwire/pkg/roster"
+)
+
+// append sends every active person when anything changed, without reading Productiv's list, and deletes the leavers
+// that we published. Memory does not grow with the plan. What it costs: an address that changed leaves its old entry
+// behind when Productiv keys by address; reconcile clears that up.
+func (t *turn) append(ctx context.Context, m roster.Manifest, p *people, record roster.Record) (reason, outcome string, err error) {
+	if t.Plan != nil && t.deps.Now().Sub(t.Plan.Sealed) <= stalePlan {
+		if err := t.apply(ctx, m, p, nil); err != nil {
+			return "", "", err
+		}
+		return t.refusals(p), roster.StatePublished, t.published(ctx, m, p)
+	}
+	c, witnesses, absent, err := t.leavers(ctx, m, p)
+	if err != nil {
+		return "", "", err
+	}
+	reason, err = t.judge(ctx, p, record, c.leavers, proposal{removals: c.removals, absent: absent})
+	if err != nil {
+		return "", "", err
+	}
+	if reason != "" {
+		return reason, roster.StateHeld, t.sealHeld(ctx, m, c.leavers)
+	}
+	same := t.Published != nil && t.Published.Fingerprint == p.fingerprint
+	if same && len(c.leavers) == 0 {
+		return t.nothing(ctx, m, p)
+	}
+	c.all = !same
+	if same {
+		c.adds, c.changes = 0, 0
+	}
+	if err := t.carryOut(ctx, m, p, c, witnesses); err != nil {
+		return "", "", err
+	}
+	return t.refusals(p), roster.StatePublished, t.published(ctx, m, p)
+}
+
+// leavers holds the ownership ledger against the roster, part by part.
+func (t *turn) leavers(ctx context.Context, m roster.Manifest, p *people) (c changeset, witnesses map[personKey]struct{}, absent int, err error) {
+	witnesses = map[personKey]struct{}{}
+	known := 0
+	for k := range p.parts {
+		ix, err := t.part(ctx, m, p, k)
+		if err != nil {
+			return c, nil, 0, err
+		}
+		for o, err := range t.owners(ctx) {
+			if err != nil {
+				return c, nil, 0, err
+			}
+			key := keyOf(o.AppUserID)
+			if key.part(p.parts) != k {
+				continue
+			}
+			switch r := ix.find(key); {
+			case p.active(r):
+				known++
+			case r != nil && (r.disp == rowRemoved || r.disp == rowExcluded) || o.Misses >= absentTwice:
+				c.leavers = append(c.leavers, pair{o.AppUserID, o.Email})
+				continue
+			default:
+				absent++
+			}
+			if len(witnesses) < maxWitnesses {
+				witnesses[key] = struct{}{}
+			}
+		}
+	}
+	c.adds, c.changes = p.counts.Active-known, known
+	c.leavers, err = t.dropStaying(ctx, m, p, c.leavers)
+	c.removals = len(c.leavers)
+	return c, witnesses, absent, err
+}
+
+// dropStaying leaves out leavers whose address an active person has: the same person under another id. Deleting the
+// old entry unseen could take the new one along, if Productiv keys by address.
+func (t *turn) dropStaying(ctx context.Context, m roster.Manifest, p *people, leavers []pair) ([]pair, error) {
+	if len(leavers) == 0 {
+		return nil, nil
+	}
+	stays := make(map[uint64]bool, len(leavers))
+	for _, l := range leavers {
+		stays[hash64(roster.FoldEmail(l.email))] = false
+	}
+	err := t.readPages(ctx, m, false, func(_ string, entries []entry) {
+		for _, e := range entries {
+			email := hash64(roster.FoldEmail(e.Email))
+			if _, asked := stays[email]; asked && e.Disposition == roster.Active {
+				stays[email] = true
+			}
+		}
+	})
+	var out []pair
+	for _, l := range leavers {
+		if !stays[hash64(roster.FoldEmail(l.email))] {
+			out = append(out, l)
+		}
+	}
+	return out, err
+}

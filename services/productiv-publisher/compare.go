@@ -1,0 +1,205 @@
+package publisher
+
+import (
+	"context"
+	"iter"
+	"slices"
+
+	"github.com/seatwire/seatwire/pkg/fault"
+	"github.com/seatwire/seatwire/pkg/productiv"
+	"github.com/seatwire/seatwire/pkg/roster"
+)
+
+// maxPages bounds a listing: a page token loop at Productiv must end.
+const maxPages = 20_000
+
+// list yields everybody at Productiv, page by page.
+func (t *turn) list(ctx context.Context) iter.Seq2[productiv.User, error] {
+	return func(yield func(productiv.User, error) bool) {
+		token, seen := "", map[string]struct{}{}
+		for range maxPages {
+			page, err := t.app.Users(ctx, token)
+			if err != nil {
+				yield(productiv.User{}, t.vendorError(ctx, err))
+				return
+			}
+			for _, u := range page.Users {
+				if !yield(u, nil) {
+					return
+				}
+			}
+			if page.Next == "" {
+				return
+			}
+			if _, again := seen[page.Next]; again {
+				break
+			}
+			seen[page.Next] = struct{}{}
+			token = page.Next
+		}
+		yield(productiv.User{}, final(fault.New(fault.Permanent, "page-token-loop", "Productiv's list does not end; nothing was changed")))
+	}
+}
+
+// vendorError ends the publication, unless it is our own shutdown: the client has spent its attempts.
+func (t *turn) vendorError(ctx context.Context, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return final(err)
+}
+
+// pair is an entry of Productiv's list, sent back just as it was given.
+type pair struct{ id, email string }
+
+// stalePair is a second entry for somebody who stays: another id with the address of an active person, or an active
+// person's id with another address. It may only go when the right entry is there too: whichever key Productiv uses,
+// deleting it then takes nobody off the list.
+type stalePair struct {
+	pair
+	// email is the address of the person who stays.
+	email uint64
+	// self is set when the stale entry has that person's own id.
+	self bool
+}
+
+// comparison is Productiv's list held against the roster: pure, one entry at a time.
+type comparison struct {
+	people *people
+	owned  owned
+	// desired are the addresses of active people, sorted, for recognising a person under another id.
+	desired []uint64
+
+	leavers []pair
+	stale   []stalePair
+	// gone are the addresses of leavers, so that people are counted, not entries.
+	gone map[uint64]struct{}
+	// foreign is how many entries are not ours; absent how many owned people have no evidence for one sweep.
+	foreign, absent, listed int
+	// witnesses are entries that stay as they are, to see whether an addition replaces the list.
+	witnesses map[personKey]struct{}
+}
+
+// maxWitnesses is plenty: one of them that is still there proves that an addition adds.
+const maxWitnesses = 2000
+
+func newComparison(p *people, o owned) *comparison {
+	c := &comparison{
+		people: p, owned: o, desired: make([]uint64, 0, p.counts.Active),
+		gone: map[uint64]struct{}{}, witnesses: map[personKey]struct{}{},
+	}
+	for i := range p.whole.rows {
+		r := &p.whole.rows[i]
+		r.exact, r.differs, r.sent = false, false, false
+		if p.active(r) {
+			c.desired = append(c.desired, r.email)
+		}
+	}
+	slices.Sort(c.desired)
+	return c
+}
+
+// see takes one entry of Productiv's list.
+func (c *comparison) see(u productiv.User) {
+	c.listed++
+	key, email := keyOf(u.AppUserID), hash64(roster.FoldEmail(u.Email))
+	r := c.people.whole.find(key)
+	o, ours := c.owned.find(key)
+	_, stays := slices.BinarySearch(c.desired, email)
+	canonical, _ := roster.CanonicalEmail(u.Email)
+	switch {
+	case c.people.active(r) && r.content == content(canonical, u.Username, u.License):
+		r.exact = true
+		c.witness(key)
+	case c.people.active(r):
+		r.differs = true
+		if email != r.email {
+			c.stale = append(c.stale, stalePair{pair{u.AppUserID, u.Email}, r.email, true})
+		}
+	case !ours:
+		c.foreign++
+		c.witness(key)
+	case stays:
+		c.stale = append(c.stale, stalePair{pair{u.AppUserID, u.Email}, email, false})
+	case r != nil && (r.disp == rowRemoved || r.disp == rowExcluded) || o.misses >= absentTwice:
+		c.leavers = append(c.leavers, pair{u.AppUserID, u.Email})
+		c.gone[email] = struct{}{}
+	default:
+		c.absent++
+	}
+}
+
+func (c *comparison) witness(k personKey) {
+	if len(c.witnesses) < maxWitnesses {
+		c.witnesses[k] = struct{}{}
+	}
+}
+
+// missing counts who has to be added, and who has to be changed.
+func (c *comparison) missing() (adds, changes int) {
+	for i := range c.people.whole.rows {
+		switch r := &c.people.whole.rows[i]; {
+		case !c.people.active(r) || r.exact || r.refused:
+		case r.differs:
+			changes++
+		default:
+			adds++
+		}
+	}
+	return adds, changes
+}
+
+// superfluous returns the stale entries whose person is listed as they should be.
+func (c *comparison) superfluous() (out []pair) {
+	right := make(map[uint64]bool, len(c.stale))
+	for _, s := range c.stale {
+		right[s.email] = false
+	}
+	if len(right) == 0 {
+		return nil
+	}
+	for i := range c.people.whole.rows {
+		r := &c.people.whole.rows[i]
+		if _, asked := right[r.email]; asked && c.people.active(r) && r.exact {
+			right[r.email] = true
+		}
+	}
+	for _, s := range c.stale {
+		if right[s.email] {
+			out = append(out, s.pair)
+		}
+	}
+	return out
+}
+
+// vanished reports whether everybody who was listed rightly before is gone now: what an addition that replaces the
+// list does.
+func (c *comparison) vanished() bool {
+	before, still := 0, 0
+	for i := range c.people.whole.rows {
+		r := &c.people.whole.rows[i]
+		if r.before {
+			before++
+		}
+		if r.before && r.exact {
+			still++
+		}
+	}
+	return before > 0 && still == 0
+}
+
+// compare reads Productiv's whole list against the roster.
+func (t *turn) compare(ctx context.Context, p *people) (*comparison, error) {
+	o, err := t.loadOwned(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := newComparison(p, o)
+	for u, err := range t.list(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		c.see(u)
+	}
+	return c, nil
+}

@@ -1,0 +1,21 @@
+package publisher
+
+import (
+	"time"
+
+	"github.com/seatwire/seatwire/pkg/config"
+	"github.com/seatwire/seatwire/pkg/productiv"
+	"github.com/seatwire/seatwire/pkg/stage"
+)
+
+// Open puts a publisher on a stage, with a Productiv client for each connection that publishes.
+func Open(s *stage.Stage) (stage.Service, error) {
+	return New(s.Config, Deps{
+		Log: s.Log, JS: s.JS(), Router: s.Router, Publisher: s.Publisher, State: s.State, Now: time.Now,
+		OpenApp: func(c config.Connection, guard func() error) App {
+			cfg := productiv.ConfigOf(*c.Productiv, s.Config.Retry, "seatwire-"+s.Name)
+			cfg.Guard = guard
+			return productiv.New(cfg, productiv.Deps{Log: s.Log, Registry: s.Registry, Connection: c.Name})
+		},
+	}), nil
+}
