@@ -76,7 +76,7 @@ func (t *Topology) addSync(cfg *config.Config) {
 		// 512 MiB is how far the fetcher may run ahead of the normalizer; then it waits.
 		jetstream.StreamConfig{
 			Name: Fetched, Subjects: []string{UsersFetchedSubject + ".*.*.*"},
-			Retention: jetstream.WorkQueuePolicy, MaxBytes: 512 * mib, MaxAge: day,
+			Retention: jetstream.WorkQueuePolicy, MaxBytes: 512 * mib, MaxAge: day, AllowAtomicPublish: true,
 		},
 		keyed(jetstream.StreamConfig{
 			Name: Normalized, Subjects: []string{UsersNormalizedSubject + ".*.*.*"},
