@@ -170,5 +170,5 @@ func (l *lane) manifest(r *record, failure error) roster.Manifest {
 
 func (l *lane) log(ctx context.Context, m roster.Manifest) {
 	l.deps.Log.InfoContext(ctx, "sweep finished", "connection", m.Connection, "sweep", m.SweepID, "pages", m.Pages,
-		"users", m.Nodes, "failure", m.Failure, "detail", m.Detail, "warnings", m.Warnings, "took", m.Finished.Sub(m.Started))
+		"users", m.Nodes, "failure", m.Failure, "detail", m.Detail, "warnings", m.Warnings, "took_ms", m.Finished.Sub(m.Started).Milliseconds())
 }

@@ -66,7 +66,7 @@ type allInOne struct {
 
 // assemble starts the server and opens every service, and starts none of them.
 func assemble(ctx context.Context, cfg *config.Config, logs io.Writer, listen string) (*allInOne, error) {
-	a := &allInOne{log: process.NewLogger(logs).With("service", "seatwire")}
+	a := &allInOne{log: process.NewLogger(logs)}
 	if err := a.open(ctx, cfg, listen); err != nil {
 		a.close()
 		return nil, err
