@@ -44,9 +44,17 @@ func open(ctx context.Context, cfg *config.Config) (*session, error) {
 
 func (s *session) close() { s.conn.Close() }
 
-// withSession parses, loads, connects and runs body.
-func withSession(ctx context.Context, c *invocation, declare func(*flag.FlagSet), body func(s *session, args []string) error) error {
+// action is what a command does once its usage is right and the system is reached.
+type action func(s *session) error
+
+// withSession parses, lets plan turn the arguments into an action, loads, connects and acts: wrong usage is found
+// before anything is tried.
+func withSession(ctx context.Context, c *invocation, declare func(*flag.FlagSet), plan func(args []string) (action, error)) error {
 	args, err := c.parse(declare)
+	if err != nil {
+		return err
+	}
+	act, err := plan(args)
 	if err != nil {
 		return err
 	}
@@ -59,13 +67,20 @@ func withSession(ctx context.Context, c *invocation, declare func(*flag.FlagSet)
 		return err
 	}
 	defer s.close()
-	return body(s, args)
+	return act(s)
 }
 
-// one returns the only argument.
-func one(args []string, what string) (string, error) {
-	if len(args) != 1 {
-		return "", usage("takes one %s", what)
+// onConnection is a plan whose only argument names a connection of the file.
+func onConnection(act func(s *session, name string) error) func(args []string) (action, error) {
+	return func(args []string) (action, error) {
+		if len(args) != 1 {
+			return nil, usage("takes one CONNECTION")
+		}
+		return func(s *session) error {
+			if _, err := connection(s.cfg, args[0]); err != nil {
+				return err
+			}
+			return act(s, args[0])
+		}, nil
 	}
-	return args[0], nil
 }

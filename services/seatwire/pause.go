@@ -13,14 +13,7 @@ func resume(ctx context.Context, c *invocation) error { return setPaused(ctx, c,
 
 // setPaused writes the switch that every removal asks.
 func setPaused(ctx context.Context, c *invocation, paused bool) error {
-	return withSession(ctx, c, nil, func(s *session, args []string) error {
-		name, err := one(args, "CONNECTION")
-		if err != nil {
-			return err
-		}
-		if _, err := connection(s.cfg, name); err != nil {
-			return err
-		}
+	return withSession(ctx, c, nil, onConnection(func(s *session, name string) error {
 		if err := state.SetPaused(ctx, s.state, name, paused, time.Now().UTC()); err != nil {
 			return err
 		}
@@ -31,7 +24,7 @@ func setPaused(ctx context.Context, c *invocation, paused bool) error {
 		if !paused {
 			verb = "resumed"
 		}
-		_, err = fmt.Fprintf(c.env.Stdout, "%s %s\n", name, verb)
+		_, err := fmt.Fprintf(c.env.Stdout, "%s %s\n", name, verb)
 		return err
-	})
+	}))
 }

@@ -27,17 +27,17 @@ type publicationRow struct {
 
 func publications(ctx context.Context, c *invocation) error {
 	by := ""
-	return withSession(ctx, c, func(fs *flag.FlagSet) { fs.StringVar(&by, "by", "", "") }, func(s *session, args []string) error {
+	return withSession(ctx, c, func(fs *flag.FlagSet) { fs.StringVar(&by, "by", "", "") }, func(args []string) (action, error) {
 		switch {
 		case len(args) == 1 && args[0] == "list":
-			return listPublications(ctx, c, s)
-		case len(args) == 3 && (args[0] == "release" || args[0] == "decline"):
-			if by == "" {
-				return usage("--by NAME is missing: a decision has a name")
-			}
-			return decide(ctx, c, s, args[1], args[2], roster.Decision{Release: args[0] == "release", By: by, At: time.Now().UTC()})
+			return func(s *session) error { return listPublications(ctx, c, s) }, nil
+		case len(args) != 3 || args[0] != "release" && args[0] != "decline":
+			return nil, usage("takes list, or release or decline with CONNECTION and SWEEPID")
+		case by == "":
+			return nil, usage("--by NAME is missing: a decision has a name")
 		default:
-			return usage("takes list, or release or decline with CONNECTION and SWEEPID")
+			d := roster.Decision{Release: args[0] == "release", By: by, At: time.Now().UTC()}
+			return func(s *session) error { return decide(ctx, c, s, args[1], args[2], d) }, nil
 		}
 	})
 }

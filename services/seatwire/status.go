@@ -48,20 +48,24 @@ type holdStatus struct {
 }
 
 func status(ctx context.Context, c *invocation) error {
-	return withSession(ctx, c, nil, func(s *session, args []string) error {
+	return withSession(ctx, c, nil, func(args []string) (action, error) {
 		if len(args) > 0 {
-			return usage("takes no arguments")
+			return nil, usage("takes no arguments")
 		}
-		rows := []statusRow{}
-		for _, conn := range s.cfg.Connections {
-			row, err := s.status(ctx, conn.Name)
-			if err != nil {
-				return err
-			}
-			rows = append(rows, row)
-		}
-		return printStatus(c, rows)
+		return func(s *session) error { return s.statuses(ctx, c) }, nil
 	})
+}
+
+func (s *session) statuses(ctx context.Context, c *invocation) error {
+	rows := []statusRow{}
+	for _, conn := range s.cfg.Connections {
+		row, err := s.status(ctx, conn.Name)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, row)
+	}
+	return printStatus(c, rows)
 }
 
 func (s *session) status(ctx context.Context, name string) (row statusRow, err error) {

@@ -23,16 +23,9 @@ const lookEvery = 250 * time.Millisecond
 
 func sync(ctx context.Context, c *invocation) error {
 	wait := false
-	return withSession(ctx, c, func(fs *flag.FlagSet) { fs.BoolVar(&wait, "wait", false, "") }, func(s *session, args []string) error {
-		name, err := one(args, "CONNECTION")
-		if err != nil {
-			return err
-		}
-		if _, err := connection(s.cfg, name); err != nil {
-			return err
-		}
+	return withSession(ctx, c, func(fs *flag.FlagSet) { fs.BoolVar(&wait, "wait", false, "") }, onConnection(func(s *session, name string) error {
 		return requestSync(ctx, c, s, name, wait)
-	})
+	}))
 }
 
 func requestSync(ctx context.Context, c *invocation, s *session, name string, wait bool) error {

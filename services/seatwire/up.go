@@ -81,7 +81,7 @@ func (a *allInOne) open(ctx context.Context, cfg *config.Config, listen string) 
 			StoreDir: cfg.NATS.StoreDir, Listen: cfg.NATS.Listen, SyncAlways: true, MaxStore: maxStore,
 		}, a.log)
 		if err != nil {
-			return err
+			return plainError(err.Error()) // paths and ports only, and they say what to do
 		}
 		deps.InProcess = a.server.InProcess()
 	}

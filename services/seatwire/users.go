@@ -30,14 +30,7 @@ type userRow struct {
 
 func users(ctx context.Context, c *invocation) error {
 	email := ""
-	return withSession(ctx, c, func(fs *flag.FlagSet) { fs.StringVar(&email, "email", "", "") }, func(s *session, args []string) error {
-		name, err := one(args, "CONNECTION")
-		if err != nil {
-			return err
-		}
-		if _, err := connection(s.cfg, name); err != nil {
-			return err
-		}
+	return withSession(ctx, c, func(fs *flag.FlagSet) { fs.StringVar(&email, "email", "", "") }, onConnection(func(s *session, name string) error {
 		rows, err := readUsers(ctx, s, name, func(p roster.Person) bool {
 			return email == "" || roster.FoldEmail(p.Email) == roster.FoldEmail(email)
 		})
@@ -45,7 +38,7 @@ func users(ctx context.Context, c *invocation) error {
 			return err
 		}
 		return printUsers(c, rows)
-	})
+	}))
 }
 
 // readUsers joins the users and the admins of the last sound sweep. It holds only what wanted keeps.

@@ -17,6 +17,16 @@ import (
 const maxControlBody = 8 << 20
 
 // control serves /_sim/: the JSON API and the page. It wants no key, but a browser on another site is refused.
+//
+//	GET  state                                     counts of every plan
+//	GET  people?plan=&email=|psUserId=|offset=&limit=
+//	POST people                                    personOrder: add, edit, remove, readd, erase, move-first, move-last
+//	GET  requests?plan=&after=&limit=              the ledger
+//	GET  history?plan=&psUserId=&after=&limit=     the truth history
+//	GET  switches?plan=   PUT switches?plan=       PUT turns what it names
+//	GET  faults   POST faults   DELETE faults      POST takes one fault or a list
+//	GET  jobs?plan=
+//	POST advance {"by": "1h"}   POST key {"plan", "key"}   POST reset
 func (s *Sim) control() http.Handler {
 	mux := http.NewServeMux()
 	get := func(path string, fn func(*http.Request) (any, error)) {

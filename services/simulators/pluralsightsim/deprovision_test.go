@@ -112,6 +112,7 @@ func TestDeprovision(t *testing.T) {
 		{"an unknown id hits by address", none, apply, header + "id-aa,AA@acme.example.com,A,A\n", success, "aa"},
 		{"an additional address", none, apply, header + "none,old@acme.example.com,,\n", success, "ac"},
 		{"a primary address wins over an additional one", none, apply, header + "none,ab@acme.example.com,,\n", success, "ab"},
+		{"whoever comes first", none, apply, header + "none,ac@acme.example.com,,\n", success, "ac"},
 		{"typographic quotes", func(s *sim.DeprovisionSwitches) { s.BodyForm = "typographic" }, "", header + rowA,
 			"200 {\n  “status”: “Completed Successfully”,\n}\n", ""},
 		{"more members", func(s *sim.DeprovisionSwitches) { s.BodyForm = "extra" }, "", header + rowA,
@@ -122,6 +123,7 @@ func TestDeprovision(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			start := people(3)
+			start[0].AdditionalEmails = []string{"ac@acme.example.com"}
 			start[2].AdditionalEmails = []string{"old@acme.example.com", "ab@acme.example.com"}
 			b := setup(t, start...)
 			b.configure(func(s *sim.Switches) { tc.change(&s.Deprovision) })

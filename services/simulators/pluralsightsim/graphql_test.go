@@ -1,10 +1,15 @@
 package pluralsightsim_test
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
+	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	sim "github.com/seatwire/seatwire/services/simulators/pluralsightsim"
@@ -84,7 +89,6 @@ func TestQueriesAreValidated(t *testing.T) {
 		{"{ users(last: 5) { totalCount } }", `Unknown argument \"last\"`},
 		{"{ users(first: true) { totalCount } }", `Int cannot represent`},
 		{"{ users(first: 99999999999999999999) { totalCount } }", `Int cannot represent`},
-		{"{ users(first: -1) { totalCount } }", `must not be negative`},
 		{"{ users { nodes { psUserId } ", `Expected Name, found \u003cEOF\u003e`},
 		{"query Q($n: Int!) { users(first: $n) { totalCount } }", `must be defined`},
 		{"query A { __typename } query B { __typename }", `Must provide operation name`},
@@ -98,6 +102,8 @@ func TestQueriesAreValidated(t *testing.T) {
 			t.Errorf("%s\n got %d %s\nwant %s", tc.query, a.status, a.body, tc.message)
 		}
 	}
+	b.want(b.raw("{ users(first: -1) { totalCount } }", nil).body,
+		`{"data":{"users":null},"errors":[{"message":"Argument \"first\" must not be negative","path":["users"],"extensions":[{"code":"BAD_USER_INPUT"}]}]}`)
 	if a := b.raw(usersQuery, map[string]any{"first": "100"}); !strings.Contains(a.body, "Int cannot represent") {
 		t.Errorf("a number in quotes was taken: %s", a.body)
 	}
@@ -302,6 +308,36 @@ func TestLedgerOfABenchmark(t *testing.T) {
 	}
 	last := b.sim.Requests()
 	b.want([]int{len(last), last[1].Seq}, []int{2, 5})
+}
+
+// A client that leaves while sending asked for nothing, and the ledger says so.
+func TestARequestThatIsCutShort(t *testing.T) {
+	t.Parallel()
+	b := setup(t, people(1)...)
+	req := httptest.NewRequest(http.MethodPost, "/deprovision?"+apply, io.MultiReader(strings.NewReader(header), iotest.ErrReader(io.ErrUnexpectedEOF)))
+	req.Header.Set("Authorization", "Bearer "+key)
+	func() {
+		defer func() { b.want(recover() == http.ErrAbortHandler, true) }()
+		b.sim.Handler().ServeHTTP(httptest.NewRecorder(), req)
+	}()
+	r := b.sim.Requests()[0]
+	b.want([]any{r.Status, r.Outcome, r.Deprovision, b.off()}, []any{0, "incomplete", nil, ""})
+}
+
+// The copy must not drift from the schema that the client is generated from.
+func TestSchemaIsTheClients(t *testing.T) {
+	t.Parallel()
+	theirs, err := os.ReadFile("../../../pkg/pluralsight/schema.graphql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := os.ReadFile("schema.graphql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(ours, theirs) {
+		t.Error("schema.graphql differs from pkg/pluralsight/schema.graphql")
+	}
 }
 
 func TestOnlyPost(t *testing.T) {

@@ -148,15 +148,15 @@ func retryAfter(v string, now time.Time) string {
 	return now.Add(d).UTC().Format(http.TimeFormat)
 }
 
-// reset cuts the connection so that the client sees a reset instead of an end. Inside a test without a socket the
-// handler is aborted, which net/http turns into the same.
+// reset cuts the connection so that the client sees a reset instead of an end. With half an answer it sees that half and
+// then the end, since a reset could overtake what was sent. Without a socket, in a test, the handler is aborted.
 func (s *Sim) reset(w http.ResponseWriter, x *exchange, half bool) {
 	if half {
 		s.finish(x, x.reply.status, "cut")
 		x.reply.half(w)
-	} else {
-		s.finish(x, 0, "reset")
+		panic(http.ErrAbortHandler)
 	}
+	s.finish(x, 0, "reset")
 	cut(w)
 }
 
