@@ -244,6 +244,15 @@ func TestUsers_DoesNotDegradeWithoutProof(t *testing.T) {
 			}
 			return reply{body: graphqlError("productIds: no", "BAD_USER_INPUT")}
 		}, "graphql-error"},
+		"one probe cannot be made": {func(_ int, q question) reply {
+			if q.Variables.First == 1 && !q.asks("teams") {
+				return reply{body: usersBody(oneUser, lastPage)}
+			}
+			if q.Variables.First == 1 {
+				return reply{status: 503}
+			}
+			return reply{body: graphqlError("productIds: no", "BAD_USER_INPUT")}
+		}, "graphql-error"},
 		"everything is refused": {func(int, question) reply {
 			return reply{body: graphqlError("productIds: no", "BAD_USER_INPUT")}
 		}, "graphql-error"},

@@ -34,43 +34,39 @@ type responseErrors struct {
 func (e *responseErrors) Error() string { return fmt.Sprintf("%d GraphQL errors", len(e.list)) }
 
 // decodeEnvelope reads one GraphQL answer, its data into data, which is a pointer. Bytes after the answer are as wrong as
-// bytes missing from it.
+// bytes missing from it. The data is decoded in place: a page is 70 KB, and every look at it counts.
 func decodeEnvelope(body []byte, data any) (envelope, error) {
-	d := json.NewDecoder(bytes.NewReader(body)) // unlike Unmarshal, it tells a cut answer from a foreign one
-	var members map[string]json.RawMessage
-	if err := d.Decode(&members); err != nil {
-		return envelope{}, decodeFault(err)
-	}
-	if _, err := d.Token(); err != io.EOF {
-		return envelope{}, fault.New(fault.Transient, "not-json", "something follows the answer")
-	}
-	if members == nil {
+	members := struct {
+		Data       any             `json:"data"`
+		Errors     json.RawMessage `json:"errors"`
+		Extensions json.RawMessage `json:"extensions"`
+	}{Data: data}
+	if trimmed := bytes.TrimSpace(body); len(trimmed) > 0 && trimmed[0] != '{' && json.Valid(trimmed) {
 		return envelope{}, fault.New(fault.Permanent, "bad-shape", "the answer is not a JSON object")
 	}
-	raw := members["data"]
-	env := envelope{
-		hasData:  len(raw) > 0 && string(raw) != "null",
-		errors:   parseErrors(members["errors"]),
-		warnings: parseWarnings(members["extensions"]),
+	if err := json.Unmarshal(body, &members); err != nil {
+		return envelope{}, decodeFault(err, body)
 	}
-	if env.hasData {
-		if err := json.Unmarshal(raw, data); err != nil {
-			return envelope{}, decodeFault(err)
-		}
-	}
-	return env, nil
+	return envelope{
+		// A null takes the pointer away; a missing member leaves it, and leaves no trace of itself either.
+		hasData:  members.Data != nil && bytes.Contains(body, []byte(`"data"`)),
+		errors:   parseErrors(members.Errors),
+		warnings: parseWarnings(members.Extensions),
+	}, nil
 }
 
-// decodeFault classifies what encoding/json says. A cut or foreign body may be whole next time; a wrong type will
-// not be right. What is neither a wrong type nor bad syntax is an end too early: nothing else can happen to bytes.
-func decodeFault(err error) error {
+// decodeFault classifies what encoding/json says of an answer. A cut or foreign body may be whole next time; a wrong
+// type will not be right.
+func decodeFault(err error, body []byte) error {
 	if _, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		return fault.New(fault.Permanent, "bad-shape", "a part of the answer has a type that the schema does not allow").Because(err)
 	}
-	if _, ok := errors.AsType[*json.SyntaxError](err); ok {
-		return fault.New(fault.Transient, "not-json", "the answer is not JSON").Because(err)
+	// Only a decoder tells a cut answer from a foreign one.
+	var whole json.RawMessage
+	if cut := json.NewDecoder(bytes.NewReader(body)).Decode(&whole); errors.Is(cut, io.EOF) || errors.Is(cut, io.ErrUnexpectedEOF) {
+		return fault.New(fault.Transient, "truncated", "the answer ends too early").Because(err)
 	}
-	return fault.New(fault.Transient, "truncated", "the answer ends too early").Because(err)
+	return fault.New(fault.Transient, "not-json", "the answer is not JSON").Because(err)
 }
 
 // parseErrors reads the errors of an answer in whatever shape they come. Anything but null and the empty list is at
