@@ -2,7 +2,9 @@ package bus
 
 import (
 	"context"
+	"flag"
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -13,13 +15,19 @@ import (
 	"github.com/seatwire/seatwire/pkg/natstest"
 )
 
+var fullSuite = flag.Bool("suite.full", false, "run watermill's suite with its large counts (about a minute)")
+
 // provisioned declares what the suite's topics need, which in a deployment package streams does beforehand.
 type provisioned struct {
 	js      jetstream.JetStream
 	durable string
+	done    *sync.Map // "topic.durable" → struct{}
 }
 
 func (p provisioned) declare(topic string) error {
+	if _, done := p.done.Load(topic + "." + p.durable); done {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	_, err := p.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
@@ -31,6 +39,9 @@ func (p provisioned) declare(topic string) error {
 	_, err = p.js.CreateOrUpdateConsumer(ctx, topic, jetstream.ConsumerConfig{
 		Durable: p.durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 2 * time.Second, MaxDeliver: -1,
 	})
+	if err == nil {
+		p.done.Store(topic+"."+p.durable, struct{}{})
+	}
 	return err
 }
 
@@ -68,8 +79,9 @@ func TestConformance(t *testing.T) {
 			t.Parallel()
 			server := natstest.Run(t)
 			conn, js := dialTest(t, server), server.JetStream(t)
+			var done sync.Map
 			construct := func(t *testing.T, durable string) (message.Publisher, message.Subscriber) {
-				p := provisioned{js, durable}
+				p := provisioned{js, durable, &done}
 				sub := NewSubscriber(conn, SubscriberConfig{
 					Concurrency: concurrency, CloseTimeout: time.Second,
 					NakDelay: func(uint64) time.Duration { return 10 * time.Millisecond },
@@ -82,7 +94,7 @@ func TestConformance(t *testing.T) {
 				GuaranteedOrder:                     concurrency == 1,
 				GuaranteedOrderWithSingleSubscriber: concurrency == 1,
 				Persistent:                          true,
-				ForceShort: false,
+				ForceShort:                          !*fullSuite,
 			}, func(t *testing.T) (message.Publisher, message.Subscriber) { return construct(t, "all") }, construct)
 		})
 	}

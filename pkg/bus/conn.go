@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"net/url"
 	"strings"
@@ -55,15 +56,15 @@ type Conn struct {
 	publish, consume     *nats.Conn
 	publishJS, consumeJS jetstream.JetStream
 	health               *health
-	// reconnected rings when the consuming connection stands again.
-	reconnected *bell
+	// changed rings when the consuming connection stands again, and when it is closed for good.
+	changed *bell
 }
 
 // Connect returns when both connections stand, and keeps trying until ctx ends. From then on they reconnect for ever.
 // While the broker is away a publish fails at once instead of being kept: what is buffered is stored later although
 // its publisher was told that it failed.
 func Connect(ctx context.Context, opts Options, log *slog.Logger) (*Conn, error) {
-	c := &Conn{health: newHealth(opts.Registry, log), reconnected: newBell()}
+	c := &Conn{health: newHealth(opts.Registry, log), changed: newBell()}
 	var err error
 	if c.publish, c.publishJS, err = dial(ctx, opts, "publish", c.health); err != nil {
 		return nil, err
@@ -72,26 +73,15 @@ func Connect(ctx context.Context, opts Options, log *slog.Logger) (*Conn, error)
 		c.publish.Close()
 		return nil, err
 	}
-	c.consume.SetReconnectHandler(func(*nats.Conn) { log.Info("consuming from NATS again"); c.reconnected.ring() })
+	c.consume.SetReconnectHandler(func(*nats.Conn) { log.Info("consuming from NATS again"); c.changed.ring() })
+	c.consume.SetClosedHandler(func(*nats.Conn) { c.changed.ring() })
 	return c, nil
 }
 
 func dial(ctx context.Context, opts Options, role string, h *health) (*nats.Conn, jetstream.JetStream, error) {
-	connected := make(chan struct{}, 1)
-	options := append(opts.nats(role), h.handlers(role)...)
-	options = append(options, nats.ConnectHandler(func(*nats.Conn) { connected <- struct{}{} }))
-	nc, err := nats.Connect(opts.URL, options...)
+	nc, err := attempt(ctx, opts.URL, append(opts.nats(role), h.handlers(role)...))
 	if err != nil {
 		return nil, nil, unreachable(opts.URL, err)
-	}
-	if !nc.IsConnected() {
-		select {
-		case <-connected:
-		case <-ctx.Done():
-			err := errors.Join(context.Cause(ctx), nc.LastError())
-			nc.Close()
-			return nil, nil, unreachable(opts.URL, err)
-		}
 	}
 	js, err := jetstream.New(nc, jetstream.WithDefaultTimeout(requestTimeout))
 	if err != nil {
@@ -101,11 +91,31 @@ func dial(ctx context.Context, opts Options, role string, h *health) (*nats.Conn
 	return nc, js, nil
 }
 
+// attempt connects until it succeeds, ctx ends, or it is certain that waiting does not help. The client library could
+// do the waiting, but then keeps to itself why it waits.
+func attempt(ctx context.Context, urls string, options []nats.Option) (*nats.Conn, error) {
+	for {
+		nc, err := nats.Connect(urls, options...)
+		if err == nil || hopeless(err) {
+			return nc, err
+		}
+		if within(ctx.Done(), reconnectWait) {
+			return nil, errors.Join(context.Cause(ctx), err)
+		}
+	}
+}
+
+// hopeless tells what only an operator can mend: a file that cannot be read, a URL that is none.
+func hopeless(err error) bool {
+	_, file := errors.AsType[*fs.PathError](err)
+	_, address := errors.AsType[*url.Error](err)
+	return file || address
+}
+
 func (o Options) nats(role string) []nats.Option {
 	options := []nats.Option{
 		nats.Name(cmp.Or(o.Name, "seatwire") + " " + role),
 		nats.Timeout(connectTimeout),
-		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectJitter(reconnectWait, reconnectWait),
@@ -177,12 +187,17 @@ func unreachable(urls string, err error) error {
 			shown = append(shown, u.Host)
 		}
 	}
-	reason, why := "nats-unreachable", "no answer"
-	if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
+	class, reason, why := fault.Transient, "nats-unreachable", "no answer"
+	switch path, isFile := errors.AsType[*fs.PathError](err); {
+	case isFile:
+		class, reason, why = fault.Permanent, "nats-file-unreadable", "cannot "+path.Op+" "+path.Path
+	case hopeless(err):
+		class, reason, why = fault.Permanent, "nats-bad-url", "want nats://host:port"
+	case errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired):
 		reason, why = "nats-unauthorized", "the credentials were refused"
 	}
 	where := cmp.Or(strings.Join(shown, ", "), "the configured address")
-	return fault.New(fault.Transient, reason, "NATS at %s: %s", where, why).Because(fmt.Errorf("connect: %w", err))
+	return fault.New(class, reason, "NATS at %s: %s", where, why).Because(fmt.Errorf("connect: %w", err))
 }
 
 // bell wakes everybody who waits for it, each time that it rings.

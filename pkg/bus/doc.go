@@ -7,6 +7,7 @@
 //	Subscriber  watermill's message.Subscriber over a durable; a subscription holds its messages until settled
 //	Delivery    where a message came from, and whether it is still ours
 //	Publisher   watermill's message.Publisher, and the same with a context for services
+//	Group       the same for many callers at once, who share one atomic batch
 //	DeadLetters where a message goes that a stage gave up on
 //	Router      handlers with their middleware, in one visible order
 //

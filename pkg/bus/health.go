@@ -48,7 +48,6 @@ func (h *health) handlers(role string) []nats.Option {
 	return []nats.Option{
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) { h.disconnected(log, nc) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { log.Info("connected to NATS again") }),
-		nats.ClosedHandler(func(nc *nats.Conn) { log.Debug("connection to NATS closed") }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { h.asynchronous(log, err) }),
 	}
 }

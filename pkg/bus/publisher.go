@@ -2,9 +2,11 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/nats-io/nats.go"
@@ -15,6 +17,10 @@ import (
 
 // expected begins the only headers of the broker that a caller may set: conditions on a write.
 const expected = "Nats-Expected-"
+
+// attemptTimeout bounds one attempt of a publish. A broker that writes through to a slow disk answers in well under a
+// second.
+const attemptTimeout = 3 * time.Second
 
 // Publisher writes to streams. Each message has an id that follows from what it says, so that a repeat inside the
 // stream's duplicate window is dropped by the broker; beyond the window only a key, one message per subject, does.
@@ -46,12 +52,36 @@ func newMsg(subject, id string, header nats.Header, body []byte) (*nats.Msg, err
 	return msg, nil
 }
 
+// publish asks again when an attempt stays without an answer, as the one does that reached a leader in its last
+// moment: the next leader answers within seconds, and drops by its id what was stored after all. A conditional write
+// is tried once, because its own success would look like somebody else's.
 func (p *Publisher) publish(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
-	ack, err := p.conn.publishJS.PublishMsg(ctx, msg)
-	if err != nil {
-		return nil, classify(msg.Subject, err)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout) // an earlier deadline of the caller's stands
+	defer cancel()
+	for {
+		ack, err := p.attempt(ctx, msg)
+		if unanswered := errors.Is(err, context.DeadlineExceeded); !unanswered || ctx.Err() != nil || isConditional(msg) {
+			return ack, classify(msg.Subject, err)
+		}
 	}
-	return ack, nil
+}
+
+func (p *Publisher) attempt(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
+	if !isConditional(msg) {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, attemptTimeout)
+		defer cancel()
+	}
+	return p.conn.publishJS.PublishMsg(ctx, msg)
+}
+
+func isConditional(msg *nats.Msg) bool {
+	for name := range msg.Header {
+		if strings.HasPrefix(name, expected) {
+			return true
+		}
+	}
+	return false
 }
 
 // Publish is watermill's: the topic is the subject, and several messages are one atomic batch where the stream allows

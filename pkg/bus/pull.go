@@ -57,7 +57,7 @@ var (
 // next returns one message, or errNoMessage, or what is wrong. Whatever the end, no message stays behind: one that
 // comes after all is given back.
 func (p *puller) next(stopping <-chan struct{}) (*nats.Msg, error) {
-	reconnected := p.conn.reconnected.wait()
+	changed := p.conn.changed.wait()
 	if err := p.ask(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errPullFailed, err)
 	}
@@ -77,7 +77,7 @@ func (p *puller) next(stopping <-chan struct{}) (*nats.Msg, error) {
 		case <-silence.C:
 			p.close()
 			return nil, fmt.Errorf("%w: silence", errPullFailed)
-		case <-reconnected: // the broker may have forgotten the pull, or kept it: start afresh
+		case <-changed: // the broker may have forgotten the pull, or kept it: start afresh
 			p.close()
 			return nil, errNoMessage
 		case <-stopping:

@@ -74,6 +74,7 @@ type Router struct {
 	router  *message.Router
 	metrics *routerMetrics
 	subs    []*Subscriber
+	topics  []string // of subs, in the same order
 	// lanes are the names of handlers that decide themselves when to give up.
 	lanes map[string]struct{}
 }
@@ -123,8 +124,9 @@ func (r *Router) AddHandler(name, stream, durable string, concurrency int, h Han
 	sub := NewSubscriber(r.deps.Conn, SubscriberConfig{
 		Concurrency: concurrency, MaxHold: r.cfg.MaxHold, CloseTimeout: r.cfg.CloseTimeout, NakDelay: r.cfg.NakDelay,
 	}, r.deps.Log.With("handler", name))
-	r.subs = append(r.subs, sub)
-	r.router.AddConsumerHandler(name, stream+"."+durable, sub, func(m *message.Message) error {
+	topic := stream + "." + durable
+	r.subs, r.topics = append(r.subs, sub), append(r.topics, topic)
+	r.router.AddConsumerHandler(name, topic, sub, func(m *message.Message) error {
 		d, _ := DeliveryOf(m.Context())
 		return h(m.Context(), d, m.Payload)
 	})
@@ -134,6 +136,11 @@ func (r *Router) AddHandler(name, stream, durable string, concurrency int, h Han
 // the connection was closed for good, or when handlers outlasted the stop. ctx never reaches watermill or a handler:
 // messages that are being handled keep their contexts until CloseTimeout.
 func (r *Router) Run(ctx context.Context) error {
+	for i, sub := range r.subs { // watermill leaves a goroutine behind when a subscription fails
+		if err := sub.check(ctx, r.topics[i]); err != nil {
+			return err
+		}
+	}
 	ran := make(chan error, 1)
 	go func() { ran <- r.router.Run(context.WithoutCancel(ctx)) }()
 	select {
@@ -147,13 +154,12 @@ func (r *Router) Run(ctx context.Context) error {
 	case <-r.router.Running(): // closing a router that is still subscribing would miss its subscriptions
 	}
 	err := r.router.Close()
-	<-ran
-	return err
+	return errors.Join(err, <-ran)
 }
 
 func (r *Router) ended(err error) error {
 	for _, sub := range r.subs {
-		sub.Close()
+		_ = sub.Close() // it ended already; this only frees it
 	}
 	if err != nil {
 		return err

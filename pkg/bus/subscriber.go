@@ -79,12 +79,8 @@ func NewSubscriber(conn *Conn, cfg SubscriberConfig, log *slog.Logger) *Subscrib
 // one that is declared in a way that would lose messages is refused. The channel is closed after Close or the end of
 // ctx, when everything in flight is settled, and when the connection is closed for good.
 func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *message.Message, error) {
-	stream, durable, ok := strings.Cut(topic, ".")
-	if !ok || stream == "" || durable == "" {
-		return nil, fault.New(fault.Permanent, "bad-topic", "%q is not STREAM.durable", topic)
-	}
-	sub := newSubscription(ctx, s, stream, durable)
-	if err := sub.bind(ctx); errors.Is(err, errUnfit) {
+	sub, err := s.prepare(ctx, topic)
+	if err != nil {
 		return nil, err
 	}
 	if !s.add(sub) {
@@ -95,6 +91,24 @@ func (s *Subscriber) Subscribe(ctx context.Context, topic string) (<-chan *messa
 		sub.run(ctx)
 	}()
 	return sub.out, nil
+}
+
+// check returns the error that Subscribe would return, and starts nothing.
+func (s *Subscriber) check(ctx context.Context, topic string) error {
+	_, err := s.prepare(ctx, topic)
+	return err
+}
+
+func (s *Subscriber) prepare(ctx context.Context, topic string) (*subscription, error) {
+	stream, durable, ok := strings.Cut(topic, ".")
+	if !ok || stream == "" || durable == "" {
+		return nil, fault.New(fault.Permanent, "bad-topic", "%q is not STREAM.durable", topic)
+	}
+	sub := newSubscription(ctx, s, stream, durable)
+	if err := sub.bind(ctx); errors.Is(err, errUnfit) {
+		return nil, err
+	}
+	return sub, nil
 }
 
 func (s *Subscriber) add(sub *subscription) bool {

@@ -51,6 +51,25 @@ func TestRepeatedHeader(t *testing.T) {
 	awaitSettled(t, js)
 }
 
+// TestStatusHeader: the client library takes an empty message with this header for a line of the protocol, so that it is
+// delivered for ever and seen never. One such message would block a lane.
+func TestStatusHeader(t *testing.T) {
+	t.Parallel()
+	server := natstest.Run(t)
+	js, c := server.JetStream(t), dialTest(t, server)
+	declare(t, js, func(cfg *jetstream.ConsumerConfig) { cfg.MaxAckPending = 1 })
+	_, out := subscribe(t, c, SubscriberConfig{})
+	for _, status := range []string{"100", "404", "408", "409", "503"} {
+		publish(t, js, "w.1", "", nats.Header{"Status": {status}, "Description": {"Consumer Deleted"}})
+		m := receiveOne(t, out, "the message with Status "+status)
+		if d, _ := DeliveryOf(m.Context()); d.Delivered != 1 || m.Metadata.Get("Status") != status {
+			t.Fatalf("delivery %+v, metadata %v", d, m.Metadata)
+		}
+		m.Ack()
+	}
+	awaitSettled(t, js)
+}
+
 // TestNoAckWithoutHandling: nothing but Ack acknowledges; not a Nak, not a stop, not a handler that was abandoned.
 func TestNoAckWithoutHandling(t *testing.T) {
 	t.Parallel()
@@ -431,10 +450,36 @@ func TestServerKill(t *testing.T) {
 	testOutage(t, server, func(int) { server.Kill(); server.Start(t) })
 }
 
+// TestLeaderLoss is the same on three nodes that keep three copies, with the leader of the stream going and staying away.
+func TestLeaderLoss(t *testing.T) {
+	t.Parallel()
+	cluster := natstest.RunCluster(t)
+	js, c := cluster.JetStream(t), dialTest(t, cluster)
+	for name, subject := range map[string]string{"W": "w.>", "DEAD": deadLetterSubject + ".>"} {
+		declareStream(t, js, jetstream.StreamConfig{Name: name, Subjects: []string{subject}, Replicas: 3})
+	}
+	declareConsumer(t, js, func(cfg *jetstream.ConsumerConfig) { cfg.AckWait = 5 * time.Second })
+	lost := false
+	outageOn(t, js, c, func(int) {
+		if leader := cluster.StreamLeader(context.Background(), js, "W"); leader >= 0 && !lost {
+			cluster.Stop(leader)
+			lost = true
+		}
+	})
+	if !lost {
+		t.Fatal("the leader was never stopped")
+	}
+}
+
 func testOutage(t *testing.T, server broker, outage func(int)) {
 	t.Helper()
 	js, c := server.JetStream(t), dialTest(t, server)
 	declare(t, js)
+	outageOn(t, js, c, outage)
+}
+
+func outageOn(t *testing.T, js jetstream.JetStream, c *Conn, outage func(int)) {
+	t.Helper()
 	_, out := subscribe(t, c, SubscriberConfig{Concurrency: 4})
 
 	const n = 300
@@ -467,5 +512,6 @@ func testOutage(t *testing.T, server broker, outage func(int)) {
 		})
 	}
 	awaitClosed(t, all, "every acknowledged message is handled")
+	awaitSettled(t, js)
 	natstest.Eventually(t, patience, "healthy again", func(context.Context) bool { return c.Healthy() == nil })
 }

@@ -1,0 +1,173 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/seatwire/seatwire/pkg/embedded"
+	"github.com/seatwire/seatwire/pkg/fault"
+	"github.com/seatwire/seatwire/pkg/natstest"
+)
+
+func TestConnect_givesUpWithItsContext(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err := Connect(ctx, Options{URL: "nats://me:s3cret@127.0.0.1:1,nats://127.0.0.1:2"}, discard)
+	if fault.ReasonOf(err) != "nats-unreachable" || !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	if text := err.Error(); strings.Contains(text, "s3cret") || !strings.Contains(text, "127.0.0.1:1, 127.0.0.1:2") {
+		t.Fatalf("text %q", text)
+	}
+	if _, err := Connect(ctx, Options{URL: "nats://me:s3cret@[::1", Name: "x"}, discard); fault.ReasonOf(err) != "nats-bad-url" || strings.Contains(err.Error(), "s3cret") {
+		t.Fatalf("bad URL: %v", err)
+	}
+	missing := filepath.Join(t.TempDir(), "missing.pem")
+	for name, opts := range map[string]Options{"CA": {CA: missing}, "certificate": {Cert: missing, Key: missing}} {
+		opts.URL = "nats://127.0.0.1:1"
+		_, err := Connect(t.Context(), opts, discard) // returns at once: waiting would not help
+		if fault.ReasonOf(err) != "nats-file-unreadable" || !strings.Contains(err.Error(), missing) {
+			t.Errorf("missing %s: %v", name, err)
+		}
+	}
+}
+
+func TestConnect_waitsForTheServer(t *testing.T) {
+	t.Parallel()
+	s := natstest.Run(t)
+	s.Stop()
+	connected := make(chan *Conn)
+	go func() {
+		c, err := Connect(context.Background(), Options{URL: s.URL()}, discard)
+		if err != nil {
+			t.Error(err)
+		}
+		connected <- c
+	}()
+	s.Start(t)
+	c := receiveOne(t, connected, "the connection")
+	defer c.Close()
+	if err := c.Healthy(); err != nil {
+		t.Fatal(err)
+	}
+	s.Stop()
+	natstest.Eventually(t, patience, "unhealthy without a server", func(context.Context) bool {
+		return fault.ReasonOf(c.Healthy()) == "nats-disconnected"
+	})
+	if _, err := NewPublisher(c).PublishMsg(t.Context(), "x", "id", nil, nil); !isHiccup(err) {
+		t.Fatalf("publish without a server: %v", err)
+	}
+	s.Start(t)
+	natstest.Eventually(t, patience, "healthy again", func(context.Context) bool { return c.Healthy() == nil })
+}
+
+func TestConnect_inProcess(t *testing.T) {
+	t.Parallel()
+	s, err := embedded.Start(embedded.Config{StoreDir: t.TempDir()}, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Shutdown)
+	c, err := Connect(t.Context(), Options{InProcess: s.InProcess()}, discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := c.JS().AccountInfo(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.ConsumeJS().AccountInfo(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPermissionDenied needs a server with users, which natstest's have not.
+func TestPermissionDenied(t *testing.T) {
+	t.Parallel()
+	allowed := []string{"seen.>", "_INBOX_mine.>"}
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
+		Users: []*server.User{{Username: "u", Password: "s3cret", Permissions: &server.Permissions{
+			Publish:   &server.SubjectPermission{Allow: allowed},
+			Subscribe: &server.SubjectPermission{Allow: allowed},
+		}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("server is not ready")
+	}
+	url := strings.Replace(s.ClientURL(), "nats://", "nats://u:s3cret@", 1)
+	var log safeBuffer
+	registry := prometheus.NewRegistry()
+	c, err := Connect(t.Context(), Options{URL: url, InboxPrefix: "_INBOX_mine", Registry: registry}, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if inbox := c.consume.NewInbox(); !strings.HasPrefix(inbox, "_INBOX_mine.") {
+		t.Fatalf("inbox %s", inbox)
+	}
+	if err := c.publish.Publish("secret.subject", nil); err != nil {
+		t.Fatal(err)
+	}
+	natstest.Eventually(t, patience, "the denial is noticed", func(context.Context) bool {
+		return fault.ReasonOf(c.Healthy()) == "nats-permission-denied"
+	})
+	if n := testutil.ToFloat64(c.health.denied); n != 1 {
+		t.Errorf("counted %v", n)
+	}
+	if text := log.String(); !strings.Contains(text, `secret.subject`) || strings.Contains(text, "s3cret") {
+		t.Errorf("log:\n%s", text)
+	}
+	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+		t.Errorf("metrics: %v, %v", problems, err)
+	}
+
+	wrong, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	_, err = Connect(wrong, Options{URL: s.ClientURL()}, discard)
+	if fault.ReasonOf(err) != "nats-unauthorized" {
+		t.Errorf("without credentials: %v", err)
+	}
+}
+
+func TestHealth_forgetsTrouble(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	h := newHealth(nil, discard)
+	h.now = func() time.Time { return now }
+	h.asynchronous(discard, nats.ErrSlowConsumer)
+	if fault.ReasonOf(h.recent()) != "nats-slow-consumer" || testutil.ToFloat64(h.slow) != 1 {
+		t.Fatal(h.recent())
+	}
+	now = now.Add(troubleWindow)
+	h.asynchronous(discard, errors.New("something else"))
+	if err := h.recent(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestConn_closeTwice(t *testing.T) {
+	t.Parallel()
+	c := dialTest(t, natstest.Run(t))
+	c.Close()
+	c.Close()
+	if c.Healthy() == nil {
+		t.Fatal("healthy after Close")
+	}
+}
