@@ -83,7 +83,7 @@ func Read(header map[string][]string, body []byte) (Event, error) {
 	return w.event()
 }
 
-func undecodable(detail string, args ...any) error {
+func undecodable(detail string, args ...any) *fault.Error {
 	return fault.New(fault.Permanent, "undecodable", detail, args...)
 }
 
@@ -116,7 +116,7 @@ func attributes(header map[string][]string) (map[string]string, string, error) {
 func structured(body []byte) (wire, error) {
 	var w wire
 	if err := json.Unmarshal(body, &w); err != nil {
-		return wire{}, undecodable("the body is no structured CloudEvent").(*fault.Error).Because(err)
+		return wire{}, undecodable("the body is no structured CloudEvent").Because(err)
 	}
 	if w.Data == nil && w.DataBase64 != nil {
 		w.Data = w.DataBase64

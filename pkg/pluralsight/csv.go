@@ -115,7 +115,7 @@ func checkRows(rows []Row) error {
 	ids, emails := map[string]int{}, map[string]int{}
 	for i, r := range rows {
 		if err := r.Check(); err != nil {
-			return fault.New(fault.Permanent, fault.ReasonOf(err), "row %d: %s", i+1, err.(*fault.Error).Detail)
+			return fault.New(fault.Permanent, fault.ReasonOf(err), "row %d: %s", i+1, fault.Text(err))
 		}
 		for _, unique := range []struct {
 			seen      map[string]int

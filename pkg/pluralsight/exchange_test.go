@@ -321,7 +321,7 @@ func FuzzDecodeEnvelope(f *testing.F) {
 		var data wire.UsersPageResponse
 		env, err := decodeEnvelope(body, &data)
 		if err != nil {
-			if _, ok := err.(*fault.Error); !ok {
+			if _, ok := errors.AsType[*fault.Error](err); !ok {
 				t.Fatalf("unclassified: %v", err)
 			}
 			return

@@ -98,7 +98,7 @@ func newBench(t *testing.T, answer func(n int, q question) reply, change ...func
 		if err := json.NewDecoder(r.Body).Decode(&q); err != nil {
 			t.Errorf("the request is not JSON: %v", err)
 		}
-		if _, err := gqlparser.LoadQuery(schema, q.Query); err != nil {
+		if _, err := gqlparser.LoadQueryWithRules(schema, q.Query, nil); err != nil {
 			t.Errorf("the query does not fit the schema: %v\n%s", err, q.Query)
 		}
 		if got := r.Header.Get("Authorization"); got != "Bearer "+testToken || r.Method != http.MethodPost {
@@ -212,7 +212,7 @@ func (b *syncBuffer) String() string {
 
 func checkQuery(t *testing.T, schema *ast.Schema, text string) {
 	t.Helper()
-	if _, err := gqlparser.LoadQuery(schema, text); err != nil {
+	if _, err := gqlparser.LoadQueryWithRules(schema, text, nil); err != nil {
 		t.Errorf("%v\n%s", err, text)
 	}
 }

@@ -96,6 +96,8 @@ func checkOutcome(t *testing.T, got string, err error, reason string) {
 		t.Errorf("got %q, %v; want success", got, err)
 	case reason != "" && fault.ReasonOf(err) != reason:
 		t.Errorf("got %v; want reason %q", err, reason)
+	case reason != "" && strings.Contains(err.Error(), "result"):
+		t.Errorf("the error quotes a result: %v", err)
 	case reason != "" && got != "":
 		t.Errorf("a failure came with the result %q", got)
 	}

@@ -3,6 +3,7 @@ package pluralsightsim_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -317,7 +318,10 @@ func TestARequestThatIsCutShort(t *testing.T) {
 	req := httptest.NewRequest(http.MethodPost, "/deprovision?"+apply, io.MultiReader(strings.NewReader(header), iotest.ErrReader(io.ErrUnexpectedEOF)))
 	req.Header.Set("Authorization", "Bearer "+key)
 	func() {
-		defer func() { b.want(recover() == http.ErrAbortHandler, true) }()
+		defer func() {
+			aborted, _ := recover().(error)
+			b.want(errors.Is(aborted, http.ErrAbortHandler), true)
+		}()
 		b.sim.Handler().ServeHTTP(httptest.NewRecorder(), req)
 	}()
 	r := b.sim.Requests()[0]

@@ -82,10 +82,10 @@ func (a *app) put(u User, set *settings, log *recorder, did *effect) int32 {
 		return slot
 	}
 	before, after, slot := a.roster.put(u, log.at)
-	switch {
-	case before == after:
+	switch before {
+	case after:
 		did.unchanged++
-	case before == "":
+	case "":
 		did.added++
 		log.note(ChangeAdded, before, after)
 	default:

@@ -151,7 +151,7 @@ func (s *Sim) Seed(appID string, users []User) error {
 }
 
 // Switches returns the behaviour in force.
-func (s *Sim) Switches() Switches { return s.settings.Load().Switches.clone() }
+func (s *Sim) Switches() Switches { return s.settings.Load().clone() }
 
 // SetSwitches changes the behaviour for the calls that start from now on. It changes nothing when it returns an error: an
 // unknown value, or a key under which people who are on a list now would collide.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 )
@@ -52,7 +53,7 @@ func TestID(t *testing.T) {
 	for _, in := range []string{`{}`, `[]`, `true`} {
 		var got struct{ Nodes []struct{ ID ID } }
 		err := json.Unmarshal([]byte(`{"nodes":[{"id":`+in+`}]}`), &got)
-		if _, ok := err.(*json.UnmarshalTypeError); !ok {
+		if _, ok := errors.AsType[*json.UnmarshalTypeError](err); !ok {
 			t.Errorf("%s: %v", in, err)
 		}
 	}
