@@ -62,6 +62,7 @@ type Process struct {
 // Main runs the program until a signal or a failure, and returns the exit code. args are the arguments without the
 // program's name.
 func Main(p Program, args []string, getenv func(string) string, stderr io.Writer) int {
+	tuneMemory(getenv)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	// From the first signal on, the next one has its default effect: a drain that hangs can be killed by hand.
