@@ -50,6 +50,14 @@ func Read(ctx context.Context, js jetstream.JetStream, stream, filter string, se
 	}
 }
 
+// Get returns the message of a subject that is a key, nil when there is none.
+func Get(ctx context.Context, js jetstream.JetStream, stream, subject string) (*jetstream.RawStreamMsg, error) {
+	for msg, err := range Read(ctx, js, stream, subject, 1) {
+		return msg, err
+	}
+	return nil, nil
+}
+
 // Count returns how many messages of a stream match filter, as the stream's leader sees it.
 func Count(ctx context.Context, js jetstream.JetStream, stream, filter string) (int, error) {
 	s, err := js.Stream(ctx, stream)

@@ -56,7 +56,7 @@ func (f *Fetcher) accept(ctx context.Context, connection string, event events.Ev
 
 // compare decides about a known identity: the same content is a repeat, absorbed; other content is an impostor.
 func (f *Fetcher) compare(ctx context.Context, subject string, again roster.AcceptedSync) error {
-	msg, err := streams.Last(ctx, f.deps.JS, streams.Sweeps, subject)
+	msg, err := streams.Get(ctx, f.deps.JS, streams.Sweeps, subject)
 	if err != nil {
 		return err
 	}

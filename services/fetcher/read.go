@@ -11,8 +11,9 @@ import (
 	"github.com/seatwire/seatwire/pkg/roster"
 )
 
-// readAhead is vendor pages between reading and storing: the next call is on its way while a page is stored.
-const readAhead = 4
+// readAhead is vendor pages between reading and storing, 70 KB each: reading goes on while a checkpoint waits for the
+// broker's disk.
+const readAhead = 32
 
 // vendorPage is one page of either list, ready to be emitted.
 type vendorPage struct {

@@ -28,7 +28,8 @@ func (t *turn) carryOut(ctx context.Context, m roster.Manifest, p *people, c cha
 func (t *turn) apply(ctx context.Context, m roster.Manifest, p *people, witnesses map[personKey]struct{}) error {
 	wire := &tripwire{turn: t, witnesses: witnesses}
 	for ; t.Plan.Next < t.Plan.Posts+t.Plan.Deletes; t.Plan.Next++ {
-		if err := t.confirm(ctx); err != nil {
+		t.Stalls = 0
+		if err := t.save(ctx); err != nil {
 			return err
 		}
 		i := t.Plan.Next
@@ -53,15 +54,6 @@ func (t *turn) apply(ctx context.Context, m roster.Manifest, p *people, witnesse
 	}
 	t.markRefused(p)
 	return t.applied(ctx)
-}
-
-// confirm makes sure, right before a call, that the lane is still ours.
-func (t *turn) confirm(ctx context.Context) error {
-	if err := t.hold.renew(ctx, t.delivery); err != nil {
-		return err
-	}
-	t.Stalls = 0
-	return t.save(ctx)
 }
 
 // applied closes the plan: removals go into the guards' memory and out of the ledger.
@@ -117,7 +109,7 @@ func (t *turn) disown(ctx context.Context, plan roster.Plan) error {
 // chunk reads one sealed chunk.
 func (t *turn) chunk(ctx context.Context, plan roster.Plan, kind string, n int) ([]productiv.User, error) {
 	subject := chunkSubject(t.connection.Name, plan, kind, n)
-	msg, err := streams.Last(ctx, t.deps.JS, streams.Plans, subject)
+	msg, err := streams.Get(ctx, t.deps.JS, streams.Plans, subject)
 	if err != nil {
 		return nil, err
 	}
@@ -176,7 +168,7 @@ func (t *turn) bisect(ctx context.Context, users []productiv.User, budget *int) 
 	return t.bisect(ctx, users[half:], budget)
 }
 
-// send makes one call, and halves what is too large for it.
+// send makes one call, right after the broker confirmed that the lane is still ours, and halves what is too large.
 func (t *turn) send(ctx context.Context, users []productiv.User, call func([]byte) error) error {
 	body, err := productiv.EncodeUsers(users)
 	if err != nil {

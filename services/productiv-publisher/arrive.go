@@ -13,7 +13,7 @@ import (
 const (
 	// arriveFirst and arriveMost bound the wait between two looks at how many pages have arrived.
 	arriveFirst = 20 * time.Millisecond
-	arriveMost  = time.Second
+	arriveMost  = 100 * time.Millisecond
 )
 
 // arrive waits until every page of the sweep is normalised. A page is in the fetched stream until its normalised form
