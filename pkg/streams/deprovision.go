@@ -45,13 +45,13 @@ func (t *Topology) addDeprovision(*config.Config) {
 	t.Streams = append(t.Streams,
 		jetstream.StreamConfig{
 			Name: Deprovision, Subjects: intake,
-			MaxBytes: 4 * gib, MaxAge: 30 * day, MaxMsgSize: maxMessage, Duplicates: intakeDuplicates,
+			MaxBytes: 512 * mib, MaxAge: 30 * day, MaxMsgSize: maxMessage, Duplicates: intakeDuplicates,
 		},
 		// One message per subject, the newest: a key-value store whose writes may be one atomic batch and may
 		// expect another subject's sequence, which is how a lane keeps out who lost it.
 		jetstream.StreamConfig{
 			Name: Ledger, Subjects: []string{LedgerSubject + ".>"},
-			MaxMsgsPerSubject: 1, MaxBytes: 16 * gib, MaxMsgSize: maxMessage,
+			MaxMsgsPerSubject: 1, MaxBytes: 2 * gib, MaxMsgSize: maxMessage,
 			Duplicates: intakeDuplicates, AllowAtomicPublish: true,
 		},
 	)

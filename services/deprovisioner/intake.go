@@ -1,0 +1,203 @@
+package deprovisioner
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seatwire/seatwire/pkg/bus"
+	"github.com/seatwire/seatwire/pkg/deprovision"
+	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/fault"
+)
+
+const (
+	// intakeConcurrency is how many events are in hand at once, and so the largest group. 256 of the largest events
+	// are 32 MiB, half of what the broker lets a slow connection owe.
+	intakeConcurrency = 256
+	// intakeRetry is the wait before a group is offered to the ledger again.
+	intakeRetry = 200 * time.Millisecond
+)
+
+// intake turns events into ledger entries. Handlers run side by side and hand what they made to the one committer,
+// which takes all that waits as a group: one read for what is known already, one atomic write, one sync of the disk.
+// An event is acknowledged when its handler returns, which is after that write.
+type intake struct {
+	js      jetstream.JetStream
+	rules   map[string]rules
+	metrics *metrics
+	now     func() time.Time
+	queue   chan *claimEntry
+}
+
+// claimEntry is one event's document on its way into the ledger.
+type claimEntry struct {
+	subject  string
+	content  string
+	document any
+	// done is told nil when the document is durable, or was before.
+	done chan error
+}
+
+func newIntake(js jetstream.JetStream, connections map[string]rules, m *metrics, now func() time.Time) *intake {
+	return &intake{js: js, rules: connections, metrics: m, now: now, queue: make(chan *claimEntry, intakeConcurrency)}
+}
+
+// handle is the router's handler for both intake subjects.
+func (i *intake) handle(ctx context.Context, d bus.Delivery, body []byte) error {
+	entry, err := i.read(d, body)
+	if err != nil {
+		return err
+	}
+	select {
+	case i.queue <- entry:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-entry.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err() // perhaps committed all the same: the event comes back and is absorbed
+	}
+}
+
+// read judges one event by itself. Its errors are permanent: what cannot be read, or names no connection of ours,
+// cannot be settled and becomes a dead letter.
+func (i *intake) read(d bus.Delivery, body []byte) (*claimEntry, error) {
+	base := events.DeprovisionRequestedSubject
+	tokens := events.Tokens(base, d.Subject)
+	if tokens == nil {
+		base = events.DeprovisionCancelledSubject
+		tokens = events.Tokens(base, d.Subject)
+	}
+	if len(tokens) != 2 || !events.LegalName(tokens[0]) || !events.LegalName(tokens[1]) {
+		return nil, rejected("the subject's tokens are no legal connection and source")
+	}
+	r, known := i.rules[tokens[0]]
+	if !known {
+		return nil, rejected("no such connection is configured")
+	}
+	e, err := events.Read(d.Header, body)
+	if err != nil {
+		return nil, err
+	}
+	if base == events.DeprovisionRequestedSubject {
+		request := accept(e, tokens[1], r, i.now())
+		return &claimEntry{deprovision.RequestSubject(r.connection, request.Key), request.Content, request, make(chan error, 1)}, nil
+	}
+	cancel, err := acceptCancel(e, tokens[1], r.connection, i.now())
+	if err != nil {
+		return nil, err
+	}
+	return &claimEntry{deprovision.CancelSubject(r.connection, cancel.Key), cancel.Content, cancel, make(chan error, 1)}, nil
+}
+
+// run commits groups until ctx ends. A group that the ledger does not take is offered again and again: while the
+// broker is ill its events are neither lost nor blamed.
+func (i *intake) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case first := <-i.queue:
+			i.settle(ctx, i.group(first))
+		}
+	}
+}
+
+// group takes what waits.
+func (i *intake) group(first *claimEntry) []*claimEntry {
+	group := []*claimEntry{first}
+	for len(group) < intakeConcurrency {
+		select {
+		case next := <-i.queue:
+			group = append(group, next)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+// settle brings a group into the ledger and answers every handler.
+func (i *intake) settle(ctx context.Context, group []*claimEntry) {
+	for {
+		verdicts, err := i.commit(ctx, group)
+		if err == nil {
+			i.metrics.groups.Observe(float64(len(group)))
+			for n, entry := range group {
+				entry.done <- verdicts[n]
+			}
+			return
+		}
+		if fault.ClassOf(err) == fault.Permanent || ctx.Err() != nil {
+			for _, entry := range group {
+				entry.done <- err
+			}
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(intakeRetry):
+		}
+	}
+}
+
+// identity is what a document of either kind says of its event.
+type identity struct {
+	Content string `json:"content"`
+}
+
+// commit stores the documents that are new, as one. A verdict is nil for what is durable now or was before, and an
+// error for an identity that came with other content. An error of the whole means that nothing of the group is sure:
+// somebody else was faster with one of them, or the broker did not answer.
+func (i *intake) commit(ctx context.Context, group []*claimEntry) ([]error, error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	subjects := make([]string, len(group))
+	for n, entry := range group {
+		subjects[n] = entry.subject
+	}
+	known, err := lastDocuments[identity](ctx, i.js, subjects)
+	if err != nil {
+		return nil, err
+	}
+	verdicts := make([]error, len(group))
+	var fresh []*nats.Msg
+	for n, entry := range group {
+		existing, seen := known[entry.subject]
+		switch {
+		case seen && existing.Content != entry.content:
+			verdicts[n] = rejected("an event of this identity and other content was accepted before")
+		case !seen:
+			msg, err := newDocument(entry)
+			if err != nil {
+				verdicts[n] = err
+				continue
+			}
+			known[entry.subject] = identity{entry.content}
+			fresh = append(fresh, msg)
+		}
+	}
+	if len(fresh) == 0 {
+		return verdicts, nil
+	}
+	if _, err := publishAtomic(ctx, i.js, fresh); err != nil {
+		return nil, fault.New(fault.Transient, "ledger-unwritable", "write %d requests to the ledger", len(fresh)).Because(err)
+	}
+	return verdicts, nil
+}
+
+// newDocument encodes a document that must not exist yet.
+func newDocument(entry *claimEntry) (*nats.Msg, error) {
+	body, err := json.Marshal(entry.document)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", entry.subject, err)
+	}
+	return &nats.Msg{Subject: entry.subject, Data: body, Header: nats.Header{jetstream.ExpectedLastSubjSeqHeader: {"0"}}}, nil
+}

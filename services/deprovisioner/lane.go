@@ -1,0 +1,381 @@
+package deprovisioner
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seatwire/seatwire/pkg/deprovision"
+	"github.com/seatwire/seatwire/pkg/fault"
+)
+
+const (
+	// noteEvery is how often at most a lane writes down how far it told.
+	noteEvery = 2 * time.Second
+	// drainTimeout is how long a stop waits for a call to Pluralsight, so that its answer is not lost; a call that
+	// takes longer is found as unknown by the next holder.
+	drainTimeout = 12 * time.Second
+)
+
+// lane is one connection's work. Of all replicas one at a time holds it.
+type lane struct {
+	js      jetstream.JetStream
+	feedJS  jetstream.JetStream
+	rules   rules
+	vendor  vendor
+	beats   *beats
+	log     *slog.Logger
+	metrics *metrics
+}
+
+// run holds the lane whenever it is free, until ctx ends. A tenure that fails is logged and tried again: its state is
+// in the ledger.
+func (l *lane) run(ctx context.Context) {
+	for {
+		err := l.try(ctx)
+		if err != nil && ctx.Err() == nil {
+			l.log.Warn("lane ended", "connection", l.rules.connection, "reason", fault.ReasonOf(err), "error", fault.Text(err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(laneEvery):
+		}
+	}
+}
+
+// try claims the lane and works until it is lost or ctx ends.
+func (l *lane) try(ctx context.Context) error {
+	asked, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	fence, err := claim(asked, l.js, l.rules.connection, l.beats, time.Now().UTC())
+	if err != nil || fence == 0 {
+		return err
+	}
+	l.metrics.lanes.Inc()
+	defer l.metrics.lanes.Dec()
+	defer l.metrics.forget(l.rules.connection)
+	t := newTenure(l, fence)
+	err = t.work(ctx)
+	// The run's context may be over, and the others should not have to wait for our silence.
+	bye, cancelBye := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancelBye()
+	if !errors.Is(err, errLaneLost) {
+		t.note(bye)
+		if handErr := handBack(bye, l.js, l.rules.connection, fence, time.Now().UTC()); handErr != nil && !isConflict(handErr) {
+			l.log.Info("lane not handed back", "connection", l.rules.connection, "error", fault.Text(handErr))
+		}
+	}
+	return err
+}
+
+// tenure is one replica's time with a lane. Its memory is thrown away with it.
+type tenure struct {
+	*lane
+	store  fencedStore
+	book   *book
+	teller teller
+	told   told
+	noted  told
+	// noteDue is when the next note may be written.
+	noteDue time.Time
+	// positions are where the open documents are in the ledger.
+	positions map[string]uint64
+	// results brings the one call's answer; it holds one, so that a call outlasts its tenure without a leak.
+	results chan input
+}
+
+func newTenure(l *lane, fence uint64) *tenure {
+	return &tenure{
+		lane: l, book: newBook(l.rules), positions: map[string]uint64{}, results: make(chan input, 1),
+		store:  fencedStore{js: l.js, connection: l.rules.connection, fence: fence},
+		teller: teller{js: l.js, connection: l.rules.connection},
+	}
+}
+
+// work loads the ledger and then turns what happens into effects.
+func (t *tenure) work(ctx context.Context) error {
+	calls, stopCalls := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopCalls()
+	if _, err := lastDocument(ctx, t.js, toldSubject(t.rules.connection), &t.told); err != nil {
+		return err
+	}
+	if err := t.teller.recall(ctx, t.told.Outcome); err != nil {
+		return err
+	}
+	feed, err := t.openFeed(ctx)
+	if err != nil {
+		return err
+	}
+	defer feed.stop()
+	next, err := t.load(ctx, feed)
+	if err != nil {
+		return err
+	}
+	t.teller.known = nil
+	for {
+		if err := t.execute(ctx, calls, next); err != nil {
+			return err
+		}
+		if err := t.noteIfDue(ctx); err != nil {
+			return err
+		}
+		inputs, err := t.wait(ctx, feed, next.wake)
+		if err != nil {
+			return t.drain(ctx, err)
+		}
+		if next, err = t.take(ctx, inputs); err != nil {
+			return err
+		}
+	}
+}
+
+// load reads everything from the floor to our own claim, which is the end of what earlier holders could write.
+func (t *tenure) load(ctx context.Context, feed *feed) (effects, error) {
+	var c contents
+	var untold []*nats.Msg
+	if _, err := lastDocument(ctx, t.js, spentSubject(t.rules.connection), &c.spent); err != nil {
+		return effects{}, err
+	}
+	for {
+		d, err := feed.next(ctx)
+		if err != nil {
+			return effects{}, err
+		}
+		if d.sequence >= t.store.fence {
+			break
+		}
+		switch doc := d.document.(type) {
+		case deprovision.Request:
+			if d.sequence > t.told.Ledger {
+				untold = append(untold, requestEvents(doc)...)
+			}
+			doc.Told = len(doc.History)
+			if t.position(d.subject, d.sequence, doc.Open()); doc.Open() {
+				c.requests = append(c.requests, doc)
+			}
+		case deprovision.Batch:
+			if t.position(d.subject, d.sequence, doc.State.Open()); doc.State.Open() {
+				c.batches = append(c.batches, doc)
+			}
+		case deprovision.Cancel:
+			if d.sequence > t.told.Ledger {
+				untold = append(untold, cancelEvent(doc)...)
+			}
+			t.position(d.subject, d.sequence, doc.State == deprovision.CancelWaiting)
+			over, err := t.over(ctx, doc)
+			if err != nil {
+				return effects{}, err
+			}
+			c.cancels = append(c.cancels, withdrawn{doc, over})
+		case deprovision.Decision:
+			c.decisions = append(c.decisions, doc)
+		}
+	}
+	if err := t.teller.tell(ctx, untold); err != nil {
+		return effects{}, err
+	}
+	t.told.Ledger = max(t.told.Ledger, t.store.fence)
+	t.log.Info("lane taken", "connection", t.rules.connection, "requests", len(c.requests), "batches", len(c.batches))
+	return t.book.load(c, time.Now().UTC()), nil
+}
+
+// over reports whether a waiting cancel's request has settled. Requests that are open are the book's to know.
+func (t *tenure) over(ctx context.Context, c deprovision.Cancel) (bool, error) {
+	if c.State != deprovision.CancelWaiting || t.book.open[c.Target] != nil {
+		return false, nil
+	}
+	return requestSettled(ctx, t.js, t.rules.connection, c.Target)
+}
+
+func (t *tenure) position(subject string, sequence uint64, open bool) {
+	if open {
+		t.positions[subject] = sequence
+	} else {
+		delete(t.positions, subject)
+	}
+}
+
+// wait returns what happens next; nothing when it is time for a tick.
+func (t *tenure) wait(ctx context.Context, feed *feed, wake time.Time) ([]any, error) {
+	timeout := noteEvery
+	if !wake.IsZero() {
+		timeout = min(timeout, max(0, time.Until(wake)))
+	}
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	var first any
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case in := <-t.results:
+		return []any{in}, nil
+	case first = <-feed.documents:
+	case <-timer.C:
+		return nil, nil
+	}
+	happened := []any{first}
+	for len(happened) < feedSize {
+		select {
+		case d := <-feed.documents:
+			happened = append(happened, d)
+		default:
+			return happened, nil
+		}
+	}
+	return happened, nil
+}
+
+// take turns what happened into inputs, tells what the intake made durable, and steps.
+func (t *tenure) take(ctx context.Context, happened []any) (effects, error) {
+	var inputs []input
+	var untold []*nats.Msg
+	for _, h := range happened {
+		switch h := h.(type) {
+		case input:
+			inputs = append(inputs, h)
+		case error:
+			return effects{}, h
+		case document:
+			in, events, err := t.takeDocument(ctx, h)
+			if err != nil {
+				return effects{}, err
+			}
+			if in != nil {
+				inputs = append(inputs, in)
+			}
+			untold = append(untold, events...)
+		}
+	}
+	if err := t.teller.tell(ctx, untold); err != nil {
+		return effects{}, err
+	}
+	for _, h := range happened {
+		if d, ok := h.(document); ok {
+			t.told.Ledger = max(t.told.Ledger, d.sequence)
+		}
+	}
+	now := time.Now().UTC()
+	return t.book.step(now, inputs...), nil
+}
+
+// takeDocument turns one document of the ledger that we did not write into an input, and what to tell of it.
+func (t *tenure) takeDocument(ctx context.Context, d document) (input, []*nats.Msg, error) {
+	if d.fence == t.store.fence {
+		return nil, nil, nil // our own echo
+	}
+	switch doc := d.document.(type) {
+	case deprovision.Request:
+		untold := requestEvents(doc)
+		doc.Told = len(doc.History)
+		if t.position(d.subject, d.sequence, doc.Open()); !doc.Open() {
+			t.metrics.settled.WithLabelValues(doc.Connection, doc.Outcome, doc.OutcomeReason).Inc()
+		}
+		return arrived{doc}, untold, nil
+	case deprovision.Cancel:
+		over, err := t.over(ctx, doc)
+		t.position(d.subject, d.sequence, true)
+		return withdrawn{doc, over}, nil, err
+	case deprovision.Decision:
+		return decided{doc}, nil, nil
+	case holder:
+		return nil, nil, errLaneLost
+	}
+	return nil, nil, nil
+}
+
+// execute makes durable, then tells, then calls. Nothing is told and no byte leaves before what it rests on is saved.
+func (t *tenure) execute(ctx, calls context.Context, e effects) error {
+	begun := time.Now()
+	if len(e.saves) > 0 {
+		written, err := t.store.commit(ctx, e.saves)
+		if err != nil {
+			return err
+		}
+		if err := t.saved(ctx, e.saves, written); err != nil {
+			return err
+		}
+	}
+	if e.call != nil {
+		go func() { t.results <- t.vendor.do(withSavedAt(calls, begun), e.call) }()
+	}
+	t.metrics.observe(t.rules.connection, t.book)
+	return nil
+}
+
+// saved tells what was just made durable, and notes it in memory.
+func (t *tenure) saved(ctx context.Context, saves []save, written map[string]uint64) error {
+	var untold []*nats.Msg
+	for _, s := range saves {
+		switch doc := s.document.(type) {
+		case deprovision.Request:
+			untold = append(untold, requestEvents(doc)...)
+			t.position(s.subject, written[s.subject], doc.Open())
+			if r := t.book.open[doc.Key]; r != nil {
+				r.Told = len(r.History)
+			}
+			if !doc.Open() {
+				t.metrics.settled.WithLabelValues(doc.Connection, doc.Outcome, doc.OutcomeReason).Inc()
+			}
+		case deprovision.Cancel:
+			untold = append(untold, cancelEvent(doc)...)
+			t.position(s.subject, written[s.subject], doc.State == deprovision.CancelWaiting)
+		case deprovision.Batch:
+			t.position(s.subject, written[s.subject], doc.State.Open())
+		}
+	}
+	return t.teller.tell(ctx, untold)
+}
+
+// drain waits for a call that is out, so that its answer is written down before somebody else takes over. A look that
+// would lead to sending is thrown away: the next holder looks again.
+func (t *tenure) drain(ctx context.Context, cause error) error {
+	if !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	if !t.book.calling {
+		return nil
+	}
+	select {
+	case in := <-t.results:
+		if _, sends := in.(rechecked); sends {
+			return nil
+		}
+		e := t.book.step(time.Now().UTC(), in)
+		e.call = nil
+		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+		defer cancel()
+		return t.execute(late, late, e)
+	case <-time.After(drainTimeout):
+		return nil
+	}
+}
+
+// noteIfDue writes down how far the lane told, when that moved on and the last note is old enough.
+func (t *tenure) noteIfDue(ctx context.Context) error {
+	if time.Now().Before(t.noteDue) {
+		return nil
+	}
+	t.noteDue = time.Now().Add(noteEvery)
+	return t.note(ctx)
+}
+
+func (t *tenure) note(ctx context.Context) error {
+	t.told.Outcome = max(t.told.Outcome, t.teller.last)
+	t.told.Floor = t.told.Ledger + 1
+	for _, at := range t.positions {
+		t.told.Floor = min(t.told.Floor, at)
+	}
+	if t.told == t.noted {
+		return nil
+	}
+	if _, err := t.store.commit(ctx, []save{{toldSubject(t.rules.connection), t.told}}); err != nil {
+		return err
+	}
+	t.noted = t.told
+	return nil
+}

@@ -1,0 +1,109 @@
+package deprovisioner
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/seatwire/seatwire/pkg/config"
+	"github.com/seatwire/seatwire/pkg/deprovision"
+	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/streams"
+)
+
+// TestLostLaneWritesNothing: the holder that was overtaken cannot write, neither one document nor a batch of them.
+func TestLostLaneWritesNothing(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, 0, func(*config.Deprovision) {})
+	documents := func(n int) (saves []save) {
+		for i := range n {
+			r := deprovision.Request{Connection: "acme", Key: fmt.Sprint(i), State: deprovision.Accepted}
+			saves = append(saves, save{deprovision.RequestSubject("acme", r.Key), r})
+		}
+		return saves
+	}
+	take := func(replica string) fencedStore {
+		b := newBeats(w.js.Conn(), replica)
+		b.started = time.Now().Add(-leaseTime) // long enough to know that nobody beats
+		fence, err := claim(t.Context(), w.js, "acme", b, time.Now())
+		if err != nil || fence == 0 {
+			t.Fatalf("claim of %s: %d, %v", replica, fence, err)
+		}
+		return fencedStore{js: w.js, connection: "acme", fence: fence}
+	}
+	first := take("one")
+	written, err := first.commit(t.Context(), documents(2*commitSize+1))
+	if err != nil || len(written) != 2*commitSize+1 {
+		t.Fatalf("%d documents written: %v", len(written), err)
+	}
+	for subject, sequence := range written {
+		msg, err := streams.Last(t.Context(), w.js, streams.Ledger, subject)
+		if err != nil || msg == nil || msg.Sequence != sequence {
+			t.Fatalf("%s is not at %d (%v)", subject, sequence, err)
+		}
+	}
+	second := take("two")
+	for _, n := range []int{1, 5} {
+		if _, err := first.commit(t.Context(), documents(n)); !errors.Is(err, errLaneLost) {
+			t.Errorf("the overtaken holder wrote %d documents: %v", n, err)
+		}
+	}
+	if _, err := second.commit(t.Context(), documents(5)); err != nil {
+		t.Errorf("the new holder: %v", err)
+	}
+}
+
+// TestLaneIsLeftToWhoLives: a beating holder keeps its lane, one that hands it back loses it at once.
+func TestLaneIsLeftToWhoLives(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, 0, func(*config.Deprovision) {})
+	one, two := newBeats(w.js.Conn(), "one"), newBeats(w.js.Conn(), "two")
+	fence, err := claim(t.Context(), w.js, "acme", one, time.Now())
+	if err != nil || fence == 0 {
+		t.Fatal(fence, err)
+	}
+	two.started = time.Now().Add(-2 * leaseTime)
+	two.heard["one"] = time.Now()
+	if stolen, err := claim(t.Context(), w.js, "acme", two, time.Now()); err != nil || stolen != 0 {
+		t.Fatalf("the lane of a living replica was taken: %d, %v", stolen, err)
+	}
+	if err := handBack(t.Context(), w.js, "acme", fence, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if fence, err := claim(t.Context(), w.js, "acme", two, time.Now()); err != nil || fence == 0 {
+		t.Fatalf("a lane that was handed back is not free: %d, %v", fence, err)
+	}
+}
+
+// TestTellingTwiceIsTellingOnce: after a crash between telling and noting it, nothing is told again, duplicate window
+// or not.
+func TestTellingTwiceIsTellingOnce(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, 0, func(*config.Deprovision) {})
+	r := moved(deprovision.Request{Connection: "acme", Key: "k", Publisher: "hr", Source: "/hr", ID: "1"}, deprovision.Accepted, "", time.Now())
+	r = settled(r, deprovision.OutcomeRemoved, "", time.Now())
+	first := teller{js: w.js, connection: "acme"}
+	if err := first.tell(t.Context(), requestEvents(r)); err != nil {
+		t.Fatal(err)
+	}
+	again := teller{js: w.js, connection: "acme"}
+	if err := again.recall(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if len(again.known) != 2 || again.last != first.last {
+		t.Fatalf("recalled %d events up to %d, want 2 up to %d", len(again.known), again.last, first.last)
+	}
+	again.known = nil // inside the window the broker drops them: all at once, or one by one
+	if err := again.tell(t.Context(), append(requestEvents(r), requestEvents(settledOther())...)); err != nil {
+		t.Fatal(err)
+	}
+	n, err := streams.Count(t.Context(), w.js, streams.Outcomes, events.Subject(events.DeprovisionSettledSubject, "acme", "*"))
+	if err != nil || n != 2 {
+		t.Fatalf("%d settled events (%v), want one for each of two requests", n, err)
+	}
+}
+
+func settledOther() deprovision.Request {
+	return settled(deprovision.Request{Connection: "acme", Key: "other", Publisher: "hr"}, deprovision.OutcomeFailed, "", time.Now())
+}
