@@ -36,6 +36,10 @@ func commands() []command {
 		{"status", "status", "each connection at a glance", status},
 		{"users", "users CONNECTION [--email E]", "the roster as last swept", users},
 		{"publications", "publications list | release|decline CONNECTION SWEEPID --by NAME", "see and decide held publications", publications},
+		{"deprovision", "deprovision submit CONNECTION (--email E… | --csv FILE) --source TOKEN --reason R", "ask for licences back, as any other system would", deprovisionCommand},
+		{"deprovision", "deprovision list [--batches] | show BATCHID", "requests and batches", deprovisionCommand},
+		{"deprovision", "deprovision approve|decline BATCHID --by NAME [--sha256 H]", "decide a batch that waits for a person", deprovisionCommand},
+		{"explain", "explain EMAIL", "everything about one person, in order", explain},
 		{"pause", "pause CONNECTION", "stop every call that removes something at a vendor", pause},
 		{"resume", "resume CONNECTION", "let removals go on", resume},
 	}

@@ -43,13 +43,15 @@ func demo(ctx context.Context, c *invocation) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
 	stage, err := newTheatre(dir, people)
 	if err != nil {
 		return err
 	}
 	defer stage.close()
-	return stage.play(ctx, c, keep)
+	if err := stage.play(ctx, c, keep); err != nil {
+		return err // what it left behind tells why
+	}
+	return os.RemoveAll(dir)
 }
 
 // theatre is the outside world of the demo, and the file that leads ours there.
@@ -130,7 +132,7 @@ connections:
       clientId: %s
       clientSecret: {value: %s}
     sync: {every: 0}
-    deprovision: {apply: auto, batchMaxAge: 2s, verifyEvery: 1s, protect: ["*@board.example"]}
+    deprovision: {apply: review, batchMaxAge: 2s, verifyEvery: 1s}
 `, address, filepath.Join(t.dir, "nats"), demoConnection, t.psURL, t.psURL, demoKey, t.pvURL, t.pvURL, demoApp, demoClient, demoSecret)
 	t.configFile = filepath.Join(t.dir, "seatwire.yaml")
 	return os.WriteFile(t.configFile, []byte(text), 0o600)

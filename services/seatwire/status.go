@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/seatwire/seatwire/pkg/deprovision"
 	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/roster"
 	"github.com/seatwire/seatwire/pkg/state"
@@ -83,6 +84,17 @@ func (s *session) status(ctx context.Context, name string) (row statusRow, err e
 	}
 	if held := p.Held(); held != nil {
 		row.Holds = append(row.Holds, holdStatus{SweepID: held.SweepID, Reason: held.Reason, At: held.At})
+	}
+	if row.Requests, err = s.ledger().ByState(ctx, name); err != nil {
+		return row, err
+	}
+	for b, err := range s.ledger().Batches(ctx, name) {
+		if err != nil {
+			return row, err
+		}
+		if b.State == deprovision.BatchHeld {
+			row.Holds = append(row.Holds, holdStatus{BatchID: b.ID, Reason: b.Reason, At: b.At})
+		}
 	}
 	if row.Paused, err = state.Paused(ctx, s.state, name); err != nil {
 		return row, err

@@ -28,6 +28,7 @@ func (s *story) tell(ctx context.Context) error {
 	s.say("Seatwire demo: %d people at Pluralsight, nobody at Productiv yet.", s.people)
 	scenes := []func(context.Context) error{
 		s.firstSync, s.nothingNew, s.peopleComeAndGo, s.brokenReading, s.massShrink, s.released,
+		s.secondAct,
 	}
 	for _, scene := range scenes {
 		if err := scene(ctx); err != nil {
@@ -68,6 +69,11 @@ type figure struct {
 // command runs a command of ours as an operator would type it.
 func (s *story) command(ctx context.Context, args ...string) (string, int) {
 	s.say("   $ seatwire %s", strings.Join(args, " "))
+	return s.quietly(ctx, args...)
+}
+
+// quietly runs a command without showing it.
+func (s *story) quietly(ctx context.Context, args ...string) (string, int) {
 	var out bytes.Buffer
 	env := s.c.env
 	env.Stdout = &out
@@ -306,26 +312,16 @@ func (s *story) released(ctx context.Context) error {
 }
 
 // decided waits until a released publication has come to its end.
-func (s *story) decided(ctx context.Context, sweepID string) (publicationRow, error) {
-	for {
-		var list []publicationRow
-		var out bytes.Buffer
-		env := s.c.env
-		env.Stdout = &out
-		Main(ctx, []string{"publications", "list", "-o", "json", "-config", s.configFile}, env)
-		if err := json.Unmarshal(out.Bytes(), &list); err != nil {
-			return publicationRow{}, plain("publications list printed no list")
-		}
-		for _, r := range list {
+func (s *story) decided(ctx context.Context, sweepID string) (row publicationRow, err error) {
+	_, err = until(ctx, s, func(rows []publicationRow) bool {
+		for _, r := range rows {
 			if r.SweepID == sweepID && r.State != "held" && r.State != "released" {
-				s.say("   %s %s", r.State, r.Reason)
-				return r, nil
+				row = r
+				return true
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return publicationRow{}, ctx.Err()
-		case <-time.After(lookEvery):
-		}
-	}
+		return false
+	}, "publications", "list")
+	s.say("   %s %s", row.State, row.Reason)
+	return row, err
 }

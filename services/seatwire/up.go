@@ -15,6 +15,7 @@ import (
 	"github.com/seatwire/seatwire/pkg/process"
 	"github.com/seatwire/seatwire/pkg/stage"
 	"github.com/seatwire/seatwire/pkg/streams"
+	"github.com/seatwire/seatwire/services/deprovisioner"
 	"github.com/seatwire/seatwire/services/fetcher"
 	"github.com/seatwire/seatwire/services/normalizer"
 	publisher "github.com/seatwire/seatwire/services/productiv-publisher"
@@ -31,6 +32,7 @@ var services = []struct {
 	{streams.Fetcher, fetcher.Open},
 	{streams.Normalizer, normalizer.Open},
 	{streams.Publisher, publisher.Open},
+	{streams.Deprovisioner, deprovisioner.Open},
 }
 
 // up runs everything until a signal.

@@ -2,7 +2,6 @@ module github.com/seatwire/seatwire/services/simulators
 
 go 1.26.0
 
-require (
-	github.com/agnivade/levenshtein v1.2.2 // indirect
-	github.com/vektah/gqlparser/v2 v2.5.64
-)
+require github.com/vektah/gqlparser/v2 v2.5.64
+
+require github.com/agnivade/levenshtein v1.2.2 // indirect
