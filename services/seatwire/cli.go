@@ -40,6 +40,8 @@ func commands() []command {
 		{"deprovision", "deprovision list [--batches] | show BATCHID", "requests and batches", deprovisionCommand},
 		{"deprovision", "deprovision approve|decline BATCHID --by NAME [--sha256 H]", "decide a batch that waits for a person", deprovisionCommand},
 		{"explain", "explain EMAIL", "everything about one person, in order", explain},
+		{"deadletters", "deadletters list | show --sequence N", "messages that a stage gave up on", deadLetters},
+		{"deadletters", "deadletters replay|discard --sequence N | --all", "send them through every check again, or drop them", deadLetters},
 		{"pause", "pause CONNECTION", "stop every call that removes something at a vendor", pause},
 		{"resume", "resume CONNECTION", "let removals go on", resume},
 	}
