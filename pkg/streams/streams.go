@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seatwire/seatwire/pkg/config"
+	"github.com/seatwire/seatwire/pkg/fault"
 )
 
 const (
@@ -28,6 +29,10 @@ const (
 	// requestTimeout is short: on a cluster, programs that create one stream at the same moment leave each other
 	// without an answer, and the next try takes milliseconds.
 	requestTimeout = 3 * time.Second
+
+	// The broker's codes for a store that is too small.
+	codeInsufficientStorage   = jetstream.ErrorCode(10047)
+	codeInsufficientResources = jetstream.ErrorCode(10023)
 
 	day = 24 * time.Hour
 	mib = int64(1) << 20
@@ -146,14 +151,30 @@ func settle(ctx context.Context, what string, declare func(context.Context) erro
 		case ctx.Err() != nil:
 			return fmt.Errorf("declare %s: %w", what, err)
 		case !errors.Is(err, context.DeadlineExceeded):
-			if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.Code < 500 {
-				return fmt.Errorf("declare %s: %w", what, err)
+			if err := refusal(what, err); err != nil {
+				return err
 			}
 			select {
 			case <-ctx.Done():
 			case <-time.After(100 * time.Millisecond):
 			}
 		}
+	}
+}
+
+// refusal returns the error of a broker that will not change its mind, nil when asking again may help.
+func refusal(what string, err error) error {
+	api, ok := errors.AsType[*jetstream.APIError](err)
+	switch {
+	case !ok:
+		return nil
+	case api.ErrorCode == codeInsufficientStorage || api.ErrorCode == codeInsufficientResources:
+		return fault.New(fault.Permanent, "broker-too-small",
+			"NATS has no room for %s; the streams together want 10 GiB: give JetStream a larger max_file_store", what).Because(err)
+	case api.Code < 500:
+		return fault.New(fault.Permanent, "broker-refuses", "NATS refuses %s: code %d", what, api.ErrorCode).Because(err)
+	default:
+		return nil
 	}
 }
 

@@ -67,11 +67,11 @@ func (t *Topology) addSync(cfg *config.Config) {
 	t.Streams = append(t.Streams,
 		jetstream.StreamConfig{
 			Name: Sync, Subjects: []string{events.SyncRequestedSubject + ".*"},
-			MaxBytes: gib, MaxAge: 30 * day, MaxMsgSize: maxMessage, Duplicates: intakeDuplicates,
+			MaxBytes: 128 * mib, MaxAge: 30 * day, MaxMsgSize: maxMessage, Duplicates: intakeDuplicates,
 		},
 		keyed(jetstream.StreamConfig{
 			Name: Sweeps, Subjects: []string{SweepAcceptedSubject + ".*.*"},
-			MaxBytes: gib, MaxAge: 30 * day,
+			MaxBytes: 128 * mib, MaxAge: 30 * day,
 		}),
 		// 512 MiB is how far the fetcher may run ahead of the normalizer; then it waits.
 		jetstream.StreamConfig{
@@ -80,20 +80,20 @@ func (t *Topology) addSync(cfg *config.Config) {
 		},
 		keyed(jetstream.StreamConfig{
 			Name: Normalized, Subjects: []string{UsersNormalizedSubject + ".*.*.*"},
-			MaxBytes: 16 * gib, MaxAge: 90 * day,
+			MaxBytes: 4 * gib, MaxAge: 90 * day,
 		}),
 		keyed(jetstream.StreamConfig{
 			Name:     Swept,
 			Subjects: []string{UsersSweptSubject + ".*.*", PublicationDecidedSubject + ".*.*.*"},
-			MaxBytes: gib, MaxAge: 90 * day,
+			MaxBytes: 128 * mib, MaxAge: 90 * day,
 		}),
 		keyed(jetstream.StreamConfig{
 			Name: Plans, Subjects: []string{PublicationChunkSubject + ".*.*.*.*"},
-			MaxBytes: 8 * gib, MaxAge: 30 * day,
+			MaxBytes: gib, MaxAge: 30 * day,
 		}),
 		keyed(jetstream.StreamConfig{
 			Name: Owned, Subjects: []string{PublicationOwnedSubject + ".*.*.*"},
-			MaxBytes: 8 * gib,
+			MaxBytes: 512 * mib,
 		}),
 		jetstream.StreamConfig{
 			Name: Outcomes,
@@ -103,14 +103,14 @@ func (t *Topology) addSync(cfg *config.Config) {
 				events.DeprovisionSettledSubject + ".*.*",
 			},
 			// A day of duplicate window: an outcome that a crash left unconfirmed is sent again under its own id.
-			MaxBytes: 8 * gib, MaxAge: 90 * day, Duplicates: day, AllowAtomicPublish: true,
+			MaxBytes: gib, MaxAge: 90 * day, Duplicates: day, AllowAtomicPublish: true,
 		},
 		jetstream.StreamConfig{
 			Name: DeadLetters, Subjects: []string{events.DeadLetterSubject + ".*.*"},
-			MaxBytes: 4 * gib, MaxAge: 90 * day, Duplicates: day,
+			MaxBytes: 512 * mib, MaxAge: 90 * day, Duplicates: day,
 		},
 	)
-	t.Buckets = append(t.Buckets, jetstream.KeyValueConfig{Bucket: State, History: 1, MaxBytes: gib})
+	t.Buckets = append(t.Buckets, jetstream.KeyValueConfig{Bucket: State, History: 1, MaxBytes: 64 * mib})
 	t.Consumers = append(t.Consumers,
 		durable(Fetcher, Sync, FetcherIntake, events.SyncRequestedSubject+".*", 64),
 		durable(Normalizer, Fetched, NormalizerDurable, UsersFetchedSubject+".*.*.*", 256),
@@ -123,6 +123,9 @@ func (t *Topology) addSync(cfg *config.Config) {
 		)
 	}
 }
+
+// The limits add up to about 10 GiB, which the broker sets aside when the streams are declared: a million people take
+// some 500 MiB of normalised pages a sweep, and two sweeps are kept.
 
 // keyed makes the subject the key: a second message on a subject is refused, for as long as the first is kept.
 func keyed(s jetstream.StreamConfig) jetstream.StreamConfig {
