@@ -27,6 +27,9 @@ func CanonicalEmail(raw string) (email string, ok bool) {
 }
 
 func unprintable(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r <= ' ' || r == 0x7f
+	}
 	return unicode.IsSpace(r) || unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == utf8.RuneError
 }
 
@@ -34,6 +37,9 @@ func unprintable(r rune) bool {
 // form, so that "ä.example" in either spelling is one domain.
 func FoldEmail(raw string) string {
 	email, _ := CanonicalEmail(raw)
+	if isASCII(email) {
+		return email // both forms are the same, as they are for nearly everybody
+	}
 	email = norm.NFC.String(email)
 	local, domain, found := strings.Cut(email, "@")
 	if !found {
@@ -43,4 +49,8 @@ func FoldEmail(raw string) string {
 		domain = ascii
 	}
 	return local + "@" + domain
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf })
 }

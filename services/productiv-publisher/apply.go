@@ -39,15 +39,15 @@ func (t *turn) apply(ctx context.Context, m roster.Manifest, p *people, witnesse
 			}
 			continue
 		}
-		users, err := t.chunk(ctx, *t.Plan, chunkAdd, i)
+		sent, err := t.sealed(ctx, *t.Plan, chunkAdd, i)
 		if err != nil {
 			return err
 		}
-		if err := t.post(ctx, users); err != nil {
+		if err := t.post(ctx, sent); err != nil {
 			return err
 		}
-		if t.Plan.Posts > 1 || t.Plan.Deletes > 0 {
-			if err := wire.look(ctx, users); err != nil {
+		if !wire.done && t.Plan.Posts+t.Plan.Deletes > 1 {
+			if err := wire.look(ctx, sent); err != nil {
 				return err
 			}
 		}
@@ -106,18 +106,33 @@ func (t *turn) disown(ctx context.Context, plan roster.Plan) error {
 	return next.commit(ctx)
 }
 
-// chunk reads one sealed chunk.
-func (t *turn) chunk(ctx context.Context, plan roster.Plan, kind string, n int) ([]productiv.User, error) {
-	subject := chunkSubject(t.connection.Name, plan, kind, n)
-	msg, err := streams.Get(ctx, t.deps.JS, streams.Plans, subject)
+// sealed reads the bytes of one chunk.
+func (t *turn) sealed(ctx context.Context, plan roster.Plan, kind string, n int) ([]byte, error) {
+	msg, err := streams.Get(ctx, t.deps.JS, streams.Plans, chunkSubject(t.connection.Name, plan, kind, n))
+	if err == nil && msg == nil {
+		err = fault.New(fault.Transient, "plan-unreadable", "chunk %s%d of plan %d is not there", kind, n, plan.No)
+	}
 	if err != nil {
 		return nil, err
 	}
+	return msg.Data, nil
+}
+
+// chunk reads the people of one chunk.
+func (t *turn) chunk(ctx context.Context, plan roster.Plan, kind string, n int) ([]productiv.User, error) {
+	body, err := t.sealed(ctx, plan, kind, n)
+	if err != nil {
+		return nil, err
+	}
+	return usersOf(body)
+}
+
+func usersOf(sealed []byte) ([]productiv.User, error) {
 	var body struct {
 		Users []productiv.User `json:"provisionedUsers"`
 	}
-	if msg == nil || json.Unmarshal(msg.Data, &body) != nil {
-		return nil, fault.New(fault.Transient, "plan-unreadable", "chunk %s%d of plan %d is not readable", kind, n, plan.No)
+	if err := json.Unmarshal(sealed, &body); err != nil {
+		return nil, fault.New(fault.Permanent, "plan-corrupt", "a sealed chunk is not what this version writes").Because(err)
 	}
 	return body.Users, nil
 }
@@ -131,27 +146,31 @@ func (t *turn) remove(ctx context.Context, n int) error {
 	if paused {
 		return final(fault.New(fault.Permanent, "paused", "paused before everybody was deleted; sync again after resume"))
 	}
-	users, err := t.chunk(ctx, *t.Plan, chunkRemove, n)
+	body, err := t.sealed(ctx, *t.Plan, chunkRemove, n)
 	if err != nil {
 		return err
 	}
-	return t.send(ctx, users, func(body []byte) error {
+	return t.send(ctx, body, func(body []byte) error {
 		// Fewer deleted than asked is no failure: whoever was gone already is gone. Reading back decides.
 		_, err := t.app.Remove(ctx, body)
 		return err
 	})
 }
 
-func (t *turn) post(ctx context.Context, users []productiv.User) error {
+func (t *turn) post(ctx context.Context, body []byte) error {
 	budget := bisectBudget
-	return t.bisect(ctx, users, &budget)
+	return t.bisect(ctx, body, &budget)
 }
 
-// bisect adds users, and when Productiv refuses the chunk, finds out whom it refuses: they are set aside, the others
+// bisect adds people, and when Productiv refuses the chunk, finds out whom it refuses: they are set aside, the others
 // go through.
-func (t *turn) bisect(ctx context.Context, users []productiv.User, budget *int) error {
-	err := t.send(ctx, users, func(body []byte) error { return t.app.Add(ctx, body) })
+func (t *turn) bisect(ctx context.Context, body []byte, budget *int) error {
+	err := t.send(ctx, body, func(body []byte) error { return t.app.Add(ctx, body) })
 	if fault.ReasonOf(err) != "refused" {
+		return err
+	}
+	users, err := usersOf(body)
+	if err != nil {
 		return err
 	}
 	if len(users) == 1 {
@@ -161,31 +180,39 @@ func (t *turn) bisect(ctx context.Context, users []productiv.User, budget *int) 
 	if *budget -= 2; *budget < 0 {
 		return final(fault.New(fault.Permanent, "refused", "Productiv refuses too many people to find out whom; see its message for one chunk"))
 	}
-	half := len(users) / 2
-	if err := t.bisect(ctx, users[:half], budget); err != nil {
-		return err
-	}
-	return t.bisect(ctx, users[half:], budget)
+	return halves(users, func(body []byte) error { return t.bisect(ctx, body, budget) })
 }
 
-// send makes one call, right after the broker confirmed that the lane is still ours, and halves what is too large.
-func (t *turn) send(ctx context.Context, users []productiv.User, call func([]byte) error) error {
-	body, err := productiv.EncodeUsers(users)
-	if err != nil {
-		return err
-	}
+// send makes one call with the sealed bytes, right after the broker confirmed that the lane is still ours, and halves
+// what is too large.
+func (t *turn) send(ctx context.Context, body []byte, call func([]byte) error) error {
 	if err := t.hold.renew(ctx, t.delivery); err != nil {
 		return err
 	}
-	err = t.vendorError(ctx, call(body))
-	if fault.ReasonOf(err) != "too-large" || len(users) == 1 {
+	err := t.vendorError(ctx, call(body))
+	if fault.ReasonOf(err) != "too-large" {
 		return err
 	}
+	users, decodeErr := usersOf(body)
+	if decodeErr != nil || len(users) == 1 {
+		return err
+	}
+	return halves(users, func(body []byte) error { return t.send(ctx, body, call) })
+}
+
+// halves does one thing with the first half of users, then with the second.
+func halves(users []productiv.User, do func(body []byte) error) error {
 	half := len(users) / 2
-	if err := t.send(ctx, users[:half], call); err != nil {
-		return err
+	for _, part := range [][]productiv.User{users[:half], users[half:]} {
+		body, err := productiv.EncodeUsers(part)
+		if err != nil {
+			return err
+		}
+		if err := do(body); err != nil {
+			return err
+		}
 	}
-	return t.send(ctx, users[half:], call)
+	return nil
 }
 
 // markRefused carries what this turn learnt over to the roster, so that nobody waits for them to appear.

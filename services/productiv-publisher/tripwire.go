@@ -2,8 +2,6 @@ package publisher
 
 import (
 	"context"
-
-	"github.com/seatwire/seatwire/pkg/productiv"
 )
 
 // tripwire finds out, while a plan is being sent, whether Productiv adds to its list or replaces it. It looks after
@@ -17,12 +15,13 @@ type tripwire struct {
 }
 
 // look is called after each chunk of additions.
-func (w *tripwire) look(ctx context.Context, sent []productiv.User) error {
-	if w.done {
-		return nil
+func (w *tripwire) look(ctx context.Context, sent []byte) error {
+	users, err := usersOf(sent)
+	if err != nil {
+		return err
 	}
-	chunk := make(map[personKey]struct{}, len(sent))
-	for _, u := range sent {
+	chunk := make(map[personKey]struct{}, len(users))
+	for _, u := range users {
 		chunk[keyOf(u.AppUserID)] = struct{}{}
 		delete(w.witnesses, keyOf(u.AppUserID))
 	}
