@@ -116,12 +116,13 @@ type Span struct {
 // PageToken is the last token of a page's subject: its number and its generation.
 func PageToken(number, generation int) string { return fmt.Sprintf("%07d-%d", number, generation) }
 
-// ParsePageToken undoes PageToken.
+// ParsePageToken undoes PageToken. Numbers and generations count from 1: 0 is what a manifest says of a page that it
+// does not have, so a page of generation 0 would pass for one that it has.
 func ParsePageToken(token string) (number, generation int, ok bool) {
 	n, g, found := strings.Cut(token, "-")
 	number, errN := strconv.Atoi(n)
 	generation, errG := strconv.Atoi(g)
-	return number, generation, found && errN == nil && errG == nil && number > 0
+	return number, generation, found && errN == nil && errG == nil && number > 0 && generation > 0
 }
 
 // Manifest ends a sweep. Nothing acts on pages without it. When Failure is set there is no roster, only an answer.

@@ -19,9 +19,12 @@ type Sweep struct {
 	Sound *Manifest `json:"sound,omitempty"`
 }
 
+// Whole is the stage of a sweep whose lists are all read and stored; only its manifest is still to come.
+const Whole = "whole"
+
 // Checkpoint is how far a sweep's pages are safely stored. A resumed sweep asks for what follows After.
 type Checkpoint struct {
-	// Stage is the list being read: "", Admins or Users.
+	// Stage is the list being read: "", Admins or Users; or Whole.
 	Stage string `json:"stage"`
 	// After is the cursor to go on from, "" at the start of a stage.
 	After string `json:"after"`

@@ -25,12 +25,12 @@ const (
 )
 
 // emit stores pages in order and moves the checkpoint behind them. This process writes its pages under a generation
-// of its own: what a crashed one stored beyond its checkpoint is not covered by the manifest.
+// of its own: what a crashed one stored beyond its checkpoint, or without any, is not covered by the manifest.
 func (l *lane) emit(ctx context.Context, r *record, pages <-chan vendorPage) error {
 	e := emitter{lane: l, record: r, next: r.Checkpoint}
 	e.next.Spans = append([]roster.Span(nil), r.Checkpoint.Spans...)
 	e.next.Spans = append(e.next.Spans, roster.Span{
-		Generation: len(e.next.Spans) + 1, From: e.next.Pages + 1, To: e.next.Pages,
+		Generation: generation(r), From: e.next.Pages + 1, To: e.next.Pages,
 	})
 	e.open(ctx)
 	defer func() { _ = e.group.Wait() }()
@@ -48,6 +48,16 @@ func (l *lane) emit(ctx context.Context, r *record, pages <-chan vendorPage) err
 		return ctx.Err()
 	}
 	return e.checkpoint(ctx)
+}
+
+// generation is one that no earlier start of the sweep used: starts are counted, in the state and before the first
+// page, from the last checkpoint on.
+func generation(r *record) int {
+	last := 0
+	if n := len(r.Checkpoint.Spans); n > 0 {
+		last = r.Checkpoint.Spans[n-1].Generation
+	}
+	return last + max(1, r.Stalls)
 }
 
 // emitter is one run of emit.
@@ -90,8 +100,12 @@ func (e *emitter) page(p vendorPage) error {
 	e.next.Total, e.next.After = p.facts.total, p.facts.next
 	e.next.Nodes += len(p.users)
 	e.next.Warnings = warn(e.next.Warnings, p.warnings)
-	if !p.facts.hasNext && p.kind == roster.Admins {
+	switch {
+	case p.facts.hasNext:
+	case p.kind == roster.Admins:
 		e.next.Stage, e.next.After, e.next.Nodes, e.next.FirstID = roster.Users, "", 0, ""
+	default:
+		e.next.Stage = roster.Whole
 	}
 	return nil
 }

@@ -27,9 +27,15 @@ func (f *Fetcher) intake(ctx context.Context, d bus.Delivery, body []byte) error
 	if event.Type != events.SyncRequestedType {
 		return refused("the type is not %s", events.SyncRequestedType)
 	}
-	var request events.SyncRequested
+	var request struct {
+		events.SyncRequested
+		Connection string `json:"connection"`
+	}
 	if err := json.Unmarshal(event.Data, &request); err != nil {
 		return refused("the data is not that of a sync request")
+	}
+	if request.Connection != "" && request.Connection != connection {
+		return refused("the data names another connection than the subject")
 	}
 	return f.accept(ctx, connection, event)
 }
@@ -60,8 +66,11 @@ func (f *Fetcher) compare(ctx context.Context, subject string, again roster.Acce
 	if err != nil {
 		return err
 	}
+	if msg == nil {
+		return fault.New(fault.Transient, "state-unreadable", "the request that was accepted first is not readable yet")
+	}
 	var first roster.AcceptedSync
-	if msg == nil || json.Unmarshal(msg.Data, &first) != nil || first.Content != again.Content {
+	if json.Unmarshal(msg.Data, &first) != nil || first.Content != again.Content {
 		return refused("an event with this source and id and other content was accepted before")
 	}
 	return nil

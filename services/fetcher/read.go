@@ -31,6 +31,9 @@ func (l *lane) read(ctx context.Context, r *record) error {
 			return err
 		}
 	}
+	if r.Checkpoint.Stage == roster.Whole {
+		return nil // a crash came between the last checkpoint and the manifest
+	}
 	from := r.Checkpoint
 	pages := make(chan vendorPage, readAhead)
 	group, ctx := errgroup.WithContext(ctx)

@@ -43,15 +43,19 @@ func (l *lane) deliver(ctx context.Context, d bus.Delivery, _ []byte) error {
 	if err != nil {
 		return err
 	}
-	if !s.Running {
-		if d.Sequence <= s.Through {
-			return nil
+	// The sweep in hand may be an older one that does not answer this request: then another follows at once, for
+	// after the ack nobody would ask for it again.
+	for s.Running || d.Sequence > s.Through {
+		if !s.Running {
+			if err := l.begin(ctx, s, d.Sequence); err != nil {
+				return err
+			}
 		}
-		if err := l.begin(ctx, s); err != nil {
+		if err := l.run(ctx, s); err != nil {
 			return err
 		}
 	}
-	return l.run(ctx, s)
+	return nil
 }
 
 // record is the lane's state with the revision to write over.
@@ -79,14 +83,18 @@ func (l *lane) save(ctx context.Context, r *record) error {
 	return err
 }
 
-// begin opens a sweep for every request that waits now.
-func (l *lane) begin(ctx context.Context, r *record) error {
+// begin opens a sweep for every request that waits now: the delivered one at least, whatever a replica that lags
+// behind says is the last.
+func (l *lane) begin(ctx context.Context, r *record, delivered uint64) error {
 	filter := events.Subject(streams.SweepAcceptedSubject, l.connection.Name, "*")
 	last, err := streams.Last(ctx, l.deps.JS, streams.Sweeps, filter)
 	if err != nil {
 		return err
 	}
-	r.After, r.Through = r.Through, last.Sequence
+	r.After, r.Through = r.Through, delivered
+	if last != nil {
+		r.Through = max(last.Sequence, delivered)
+	}
 	r.Running, r.Stalls = true, 0
 	l.fresh(r)
 	return l.save(ctx, r)
