@@ -7,7 +7,7 @@ export CGO_ENABLED ?= 0
 PROGRAMS := fetcher normalizer productiv-publisher deprovisioner seatwire simulators
 VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: help build demo test verify lint fmt generate tidy bench clean tools
+.PHONY: help build demo test verify lint fmt generate tidy chaos bench clean tools
 
 help: ## print this
 	@grep -hE '^[a-z/-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ generate: ## generated code
 tidy: ## go.mod and go.sum of every module
 	go work sync
 	for m in $$(go list -m -f '{{.Dir}}'); do (cd $$m && go mod tidy); done
+
+chaos: ## the fault bench with real processes; CHAOS=20m is the time to spend
+	deploy/ci/chaos.sh
 
 bench: build ## the rates, each beside a peer in one run
 	deploy/ci/bench.sh

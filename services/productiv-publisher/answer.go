@@ -5,11 +5,16 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/roster"
 	"github.com/seatwire/seatwire/pkg/streams"
 )
+
+// requestsKept is for how long the requests of a sweep are surely still stored: a day less than their stream keeps them.
+const requestsKept = 29 * 24 * time.Hour
 
 // Source is the CloudEvents source of what the publisher says.
 const Source = "seatwire/productiv-publisher"
@@ -91,7 +96,7 @@ func (t *turn) answer(ctx context.Context, m roster.Manifest, record *roster.Rec
 	if record.Answered {
 		return nil
 	}
-	filter := events.Subject(streams.SweepAcceptedSubject, t.connection.Name, "*")
+	filter, reached := events.Subject(streams.SweepAcceptedSubject, t.connection.Name, "*"), m.After
 	for msg, err := range streams.Read(ctx, t.deps.JS, streams.Sweeps, filter, m.After+1) {
 		if err != nil {
 			return err
@@ -99,6 +104,7 @@ func (t *turn) answer(ctx context.Context, m roster.Manifest, record *roster.Rec
 		if msg.Sequence > m.Through {
 			break
 		}
+		reached = msg.Sequence
 		var request roster.AcceptedSync
 		if err := json.Unmarshal(msg.Data, &request); err != nil {
 			continue
@@ -106,6 +112,9 @@ func (t *turn) answer(ctx context.Context, m roster.Manifest, record *roster.Rec
 		if err := t.outcome(ctx, msg.Subject, request, record); err != nil {
 			return err
 		}
+	}
+	if reached < m.Through && t.deps.Now().Sub(m.Finished) < requestsKept {
+		return fault.New(fault.Transient, "requests-unreadable", "a replica of the broker lags behind the requests to answer")
 	}
 	record.Answered = true
 	return t.save(ctx)

@@ -1,0 +1,94 @@
+package faultbench
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/seatwire/seatwire/pkg/embedded"
+)
+
+// brokerFlag makes a test binary the NATS server; its value is "listen address|store directory".
+const brokerFlag = "broker"
+
+var brokerPlace = flag.String(brokerFlag, "", "internal: be the NATS server, at `ADDR|DIR`")
+
+// maxStore is what the server may fill: as much as seatwire up allows, since the streams reserve their limits.
+const maxStore = 128 << 30
+
+// serveBroker is the child's life. It ends when the parent closes its standard input, so it cannot outlive the test.
+func serveBroker(place string) error {
+	listen, dir, _ := strings.Cut(place, "|")
+	s, err := embedded.Start(embedded.Config{StoreDir: dir, Listen: listen, SyncAlways: true, MaxStore: maxStore}, slog.Default())
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin) // the end, however it comes, is what we wait for
+	s.Shutdown()
+	return nil
+}
+
+// broker is the NATS server's process.
+type broker struct {
+	dir, listen string
+	cmd         *exec.Cmd
+}
+
+func startBroker(t *testing.T) *broker {
+	t.Helper()
+	b := &broker{dir: t.TempDir(), listen: freeAddress(t)}
+	b.start(t)
+	t.Cleanup(b.kill)
+	return b
+}
+
+// start starts the server on the same data and port, and returns when it is ready.
+func (b *broker) start(t *testing.T) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-"+brokerFlag+"="+b.listen+"|"+b.dir)
+	cmd.Stderr, cmd.SysProcAttr = os.Stderr, leash()
+	if _, err := cmd.StdinPipe(); err != nil { // closed when this process ends, however it ends
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	b.cmd = cmd
+	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
+		t.Fatalf("the NATS server said %q: %v", line, err)
+	}
+}
+
+// kill is kill -9: nothing is flushed, nobody is told. It may be called twice.
+func (b *broker) kill() {
+	if b.cmd == nil {
+		return
+	}
+	_ = b.cmd.Process.Kill()
+	_ = b.cmd.Wait()
+	b.cmd = nil
+}
+
+func (b *broker) url() string { return "nats://" + b.listen }
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}

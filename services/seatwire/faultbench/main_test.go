@@ -1,0 +1,80 @@
+package faultbench
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+var (
+	chaos = flag.Duration("chaos", 0, "go on with random faults for `DURATION`, with 20,000 people; 0 is the short form")
+	seed  = flag.Uint64("seed", 0, "draw the faults of an earlier run again; 0 draws a new `SEED`")
+)
+
+// programs is the directory of the built programs.
+var programs string
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if *brokerPlace != "" {
+		if err := serveBroker(*brokerPlace); err != nil {
+			fmt.Println(err) // the parent expects "ready" here and reports anything else
+		}
+		return
+	}
+	if *seed == 0 {
+		*seed = uint64(time.Now().UnixNano())
+	}
+	// The default is as many tests at once as there are processors; these wait for take-overs nearly all the time.
+	if err := flag.Set("test.parallel", "20"); err != nil {
+		panic(err) // the flag is go test's own
+	}
+	goleak.VerifyTestMain(built{m})
+}
+
+// built runs the tests with the programs built, and removes them.
+type built struct{ *testing.M }
+
+func (b built) Run() int {
+	dir, err := os.MkdirTemp("", "faultbench-")
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	if err := build(dir); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	programs = dir
+	return b.M.Run()
+}
+
+// build makes the programs as make build does: static, and without the race detector, whose slowness would hide races
+// between processes instead of finding them.
+func build(dir string) error {
+	args := []string{"build", "-o", dir + string(filepath.Separator)}
+	for _, s := range services {
+		args = append(args, "github.com/seatwire/seatwire/services/"+s+"/cmd/"+s)
+	}
+	cmd := exec.Command("go", args...)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build the programs: %w\n%s", err, out)
+	}
+	return nil
+}
+
+// draw returns a show's own source of chance; shows run side by side and must not disturb each other's.
+func draw(t *testing.T, stream uint64) *rand.Rand {
+	t.Helper()
+	t.Logf("seed %d (-seed=%d)", *seed, *seed)
+	return rand.New(rand.NewPCG(*seed, stream))
+}

@@ -1,0 +1,204 @@
+package faultbench
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// owner names one process: a service, its replica and how often that replica was started.
+type owner struct {
+	service        string
+	replica, start int
+}
+
+func (o owner) String() string { return fmt.Sprintf("%s.%d.%d", o.service, o.replica, o.start) }
+
+func parseOwner(s string) (o owner) {
+	parts := strings.Split(s, ".")
+	if len(parts) == 3 {
+		o.service = parts[0]
+		fmt.Sscan(parts[1], &o.replica)
+		fmt.Sscan(parts[2], &o.start)
+	}
+	return o
+}
+
+// program is one replica of a service: a process, and the next one after each end.
+type program struct {
+	service string
+	replica int
+	// configure writes the file for a start and returns its path.
+	configure func(owner) string
+	ring      func()
+
+	mu      sync.Mutex
+	starts  int
+	cmd     *exec.Cmd
+	ended   chan struct{} // closed when the process and its log came to an end
+	frozen  bool
+	logs    bytes.Buffer
+	unread  []byte
+	address string
+	ready   time.Time // zero until /readyz said yes
+}
+
+// start starts the process, and looks for its readiness beside what comes next.
+func (p *program) start(t *testing.T) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.starts++
+	p.address, p.ready, p.unread = "", time.Time{}, nil
+	p.cmd = exec.Command(filepath.Join(programs, p.service), "-config", p.configure(owner{p.service, p.replica, p.starts}))
+	p.cmd.Stderr, p.cmd.SysProcAttr = logOf{p}, leash()
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	p.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan struct{}) {
+		_ = cmd.Wait() // how it ended is in cmd.ProcessState
+		close(ended)
+		p.ring()
+	}(p.cmd, p.ended)
+	go p.probe(p.ended)
+}
+
+// probe asks /readyz until it says yes.
+func (p *program) probe(ended chan struct{}) {
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-look.C:
+		}
+		if status, _ := p.get("/readyz"); status == http.StatusOK {
+			p.mu.Lock()
+			p.ready = time.Now()
+			p.mu.Unlock()
+			p.ring()
+			return
+		}
+	}
+}
+
+// get asks the process itself; status 0 is no answer.
+func (p *program) get(path string) (status int, body string) {
+	p.mu.Lock()
+	address := p.address
+	p.mu.Unlock()
+	if address == "" {
+		return 0, ""
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
+	if err != nil {
+		return 0, ""
+	}
+	req.Close = true // the next process on this port is another one
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, ""
+	}
+	defer resp.Body.Close()
+	var text bytes.Buffer
+	_, _ = text.ReadFrom(resp.Body)
+	return resp.StatusCode, text.String()
+}
+
+func (p *program) readyAt() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.ready
+}
+
+// kill9 ends the process in the middle of whatever it does, and returns when it is gone.
+func (p *program) kill9() {
+	p.signal(syscall.SIGKILL)
+	<-p.ended
+}
+
+// shoot is kill9 without waiting, for the one who sees the moment.
+func (p *program) shoot() { p.signal(syscall.SIGKILL) }
+
+// freeze is SIGSTOP: the process holds all it had, and does not know that time passes.
+func (p *program) freeze() {
+	p.mu.Lock()
+	p.frozen = true
+	p.mu.Unlock()
+	p.signal(syscall.SIGSTOP)
+}
+
+// thaw is SIGCONT.
+func (p *program) thaw() {
+	p.mu.Lock()
+	p.frozen = false
+	p.mu.Unlock()
+	p.signal(syscall.SIGCONT)
+}
+
+// terminate is SIGTERM; it returns the exit code once the process has drained, -1 when it did not within limit.
+func (p *program) terminate(limit time.Duration) int {
+	p.signal(syscall.SIGTERM)
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+		return p.cmd.ProcessState.ExitCode()
+	case <-timer.C:
+		p.kill9()
+		return -1
+	}
+}
+
+func (p *program) signal(s os.Signal) { _ = p.cmd.Process.Signal(s) } // an error says that it is gone already
+
+// text is everything that the replica's processes logged.
+func (p *program) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.logs.String()
+}
+
+// tail is the last lines of text.
+func (p *program) tail(n int) string {
+	lines := strings.Split(strings.TrimSpace(p.text()), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// logOf keeps what a process writes, and reads its address from it.
+type logOf struct{ *program }
+
+func (l logOf) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.logs.Write(b)
+	if l.address != "" {
+		return len(b), nil
+	}
+	l.unread = append(l.unread, b...)
+	for {
+		line, rest, whole := bytes.Cut(l.unread, []byte("\n"))
+		if !whole {
+			return len(b), nil
+		}
+		l.unread = rest
+		var entry struct{ Listen string }
+		if json.Unmarshal(line, &entry) == nil && entry.Listen != "" {
+			l.address = entry.Listen
+		}
+	}
+}
