@@ -2,8 +2,8 @@
 // normalised, and the manifest that makes pages a whole.
 //
 // Pages alone mean nothing. A sweep is what its manifest says: how many pages, in which spans, with which hash over
-// all of them. Whoever acts on a roster reads it through Assemble, which gives people only when every page is there
-// and is the one that the fetcher wrote.
+// all of them. Whoever acts on a roster asks Verify first, whether every page is there and is the one that the fetcher
+// wrote.
 //
 // The wire structs only ever gain fields. The rule by which addresses are compared has a version of its own, see
 // EmailRule.

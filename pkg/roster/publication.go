@@ -22,7 +22,7 @@ type Publication struct {
 	// Stalls counts starts of the sweep in hand since the last progress.
 	Stalls int    `json:"stalls"`
 	Hand   string `json:"hand"`
-	// Plan is the sealed plan in hand, nil when there is none. PlanNo numbers the plans of the sweep in hand.
+	// Plan is the sealed plan in hand, nil when there is none. PlanNo numbers the connection's plans, for ever.
 	Plan   *Plan `json:"plan,omitempty"`
 	PlanNo int   `json:"planNo"`
 	// Told are the counts of what was planned for the sweep in hand, over all its plans.
@@ -55,6 +55,8 @@ type Plan struct {
 	// Removals is how many people the plan removes, which is what the guards count: somebody who goes on under
 	// another id is not removed.
 	Removals int `json:"removals"`
+	// Remembered is how many chunks are in the guards' memory of removals.
+	Remembered int `json:"remembered"`
 }
 
 // Owned names a generation of the ownership ledger in the Owned stream.

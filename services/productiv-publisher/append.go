@@ -11,12 +11,9 @@ import (
 // behind when Productiv keys by address; reconcile clears that up.
 func (t *turn) append(ctx context.Context, m roster.Manifest, p *people, record roster.Record) (reason, outcome string, err error) {
 	if t.Plan != nil && t.deps.Now().Sub(t.Plan.Sealed) <= stalePlan {
-		if err := t.apply(ctx, m, p, nil); err != nil {
-			return "", "", err
-		}
-		return t.refusals(p), roster.StatePublished, t.published(ctx, m, p)
+		return t.sendPlan(ctx, m, p)
 	}
-	c, witnesses, absent, err := t.leavers(ctx, m, p)
+	c, absent, err := t.leavers(ctx, m, p)
 	if err != nil {
 		return "", "", err
 	}
@@ -35,24 +32,54 @@ func (t *turn) append(ctx context.Context, m roster.Manifest, p *people, record 
 	if same {
 		c.adds, c.changes = 0, 0
 	}
-	if err := t.carryOut(ctx, m, p, c, witnesses); err != nil {
+	if err := t.seal(ctx, m, p, c); err != nil {
 		return "", "", err
 	}
-	return t.refusals(p), roster.StatePublished, t.published(ctx, m, p)
+	return t.sendPlan(ctx, m, p)
+}
+
+// sendPlan carries out the sealed plan, or what a crash left of it: an addition that is repeated changes nothing, and
+// so does a removal.
+func (t *turn) sendPlan(ctx context.Context, m roster.Manifest, p *people) (reason, outcome string, err error) {
+	var witnesses map[personKey]struct{}
+	if t.Plan.Posts+t.Plan.Deletes > 1 {
+		if witnesses, err = t.lookAround(ctx); err != nil {
+			return "", "", err
+		}
+	}
+	if err := t.apply(ctx, p, witnesses); err != nil {
+		return "", "", err
+	}
+	return t.refusals(), roster.StatePublished, t.published(ctx, m, p)
+}
+
+// lookAround takes those on the first page of Productiv's list for witnesses.
+func (t *turn) lookAround(ctx context.Context) (map[personKey]struct{}, error) {
+	page, err := t.app.Users(ctx, "")
+	if err != nil {
+		return nil, t.vendorError(ctx, err)
+	}
+	witnesses := map[personKey]struct{}{}
+	for _, u := range page.Users {
+		witnesses[keyOf(u.AppUserID)] = struct{}{}
+	}
+	return witnesses, nil
 }
 
 // leavers holds the ownership ledger against the roster, part by part.
-func (t *turn) leavers(ctx context.Context, m roster.Manifest, p *people) (c changeset, witnesses map[personKey]struct{}, absent int, err error) {
-	witnesses = map[personKey]struct{}{}
+func (t *turn) leavers(ctx context.Context, m roster.Manifest, p *people) (c changeset, absent int, err error) {
+	if t.Owned.Generation == 0 {
+		return changeset{adds: p.counts.Active}, 0, nil
+	}
 	known := 0
 	for k := range p.parts {
 		ix, err := t.part(ctx, m, p, k)
 		if err != nil {
-			return c, nil, 0, err
+			return c, 0, err
 		}
 		for o, err := range t.owners(ctx) {
 			if err != nil {
-				return c, nil, 0, err
+				return c, 0, err
 			}
 			key := keyOf(o.AppUserID)
 			if key.part(p.parts) != k {
@@ -63,19 +90,15 @@ func (t *turn) leavers(ctx context.Context, m roster.Manifest, p *people) (c cha
 				known++
 			case r != nil && (r.disp == rowRemoved || r.disp == rowExcluded) || o.Misses >= absentTwice:
 				c.leavers = append(c.leavers, pair{o.AppUserID, o.Email})
-				continue
-			default:
+			case r == nil:
 				absent++
-			}
-			if len(witnesses) < maxWitnesses {
-				witnesses[key] = struct{}{}
 			}
 		}
 	}
 	c.adds, c.changes = p.counts.Active-known, known
 	c.leavers, err = t.dropStaying(ctx, m, p, c.leavers)
 	c.removals = len(c.leavers)
-	return c, witnesses, absent, err
+	return c, absent, err
 }
 
 // dropStaying leaves out leavers whose address an active person has: the same person under another id. Deleting the

@@ -20,54 +20,102 @@ func (t *turn) carryOut(ctx context.Context, m roster.Manifest, p *people, c cha
 	if err := t.seal(ctx, m, p, c); err != nil {
 		return err
 	}
-	return t.apply(ctx, m, p, witnesses)
+	return t.apply(ctx, p, witnesses)
 }
 
 // apply sends the plan in hand, additions first: a stop in between leaves too many people listed, never too few. The
 // chunk's number is written before the chunk leaves; whoever lost the lane finds that out there.
-func (t *turn) apply(ctx context.Context, m roster.Manifest, p *people, witnesses map[personKey]struct{}) error {
+func (t *turn) apply(ctx context.Context, p *people, witnesses map[personKey]struct{}) error {
 	wire := &tripwire{turn: t, witnesses: witnesses}
-	for ; t.Plan.Next < t.Plan.Posts+t.Plan.Deletes; t.Plan.Next++ {
-		t.Stalls = 0
-		if err := t.save(ctx); err != nil {
+	for first := t.Plan.Next; t.Plan.Next < t.Plan.Posts+t.Plan.Deletes; t.Plan.Next++ {
+		if t.Plan.Next > first {
+			t.Stalls = 0 // a chunk is done: that is progress
+		}
+		if err := t.step(ctx, wire); err != nil {
 			return err
-		}
-		i := t.Plan.Next
-		if i >= t.Plan.Posts {
-			if err := t.remove(ctx, i-t.Plan.Posts); err != nil {
-				return err
-			}
-			continue
-		}
-		sent, err := t.sealed(ctx, *t.Plan, chunkAdd, i)
-		if err != nil {
-			return err
-		}
-		if err := t.post(ctx, sent); err != nil {
-			return err
-		}
-		if !wire.done && t.Plan.Posts+t.Plan.Deletes > 1 {
-			if err := wire.look(ctx, sent); err != nil {
-				return err
-			}
 		}
 	}
 	t.markRefused(p)
 	return t.applied(ctx)
 }
 
-// applied closes the plan: removals go into the guards' memory and out of the ledger.
-func (t *turn) applied(ctx context.Context) error {
-	done := t.Plan
-	if done.Removals > 0 {
-		of := done.Removals
+// step carries out the next chunk.
+func (t *turn) step(ctx context.Context, wire *tripwire) error {
+	i := t.Plan.Next
+	forget, err := t.remember(ctx)
+	if err != nil {
+		return err
+	}
+	if err := t.save(ctx); err != nil {
+		return err
+	}
+	if i >= t.Plan.Posts {
+		err = t.remove(ctx, i-t.Plan.Posts)
+	} else {
+		err = t.add(ctx, i, wire)
+	}
+	if err != nil && ctx.Err() == nil {
+		forget() // it did not happen, as far as the vendor told
+	}
+	return err
+}
+
+// add sends one chunk of additions and looks what became of those who were listed before.
+func (t *turn) add(ctx context.Context, i int, wire *tripwire) error {
+	sent, err := t.sealed(ctx, *t.Plan, chunkAdd, i)
+	if err != nil {
+		return err
+	}
+	if err := t.bisect(ctx, sent); err != nil {
+		return err
+	}
+	if wire.done || t.Plan.Posts+t.Plan.Deletes == 1 {
+		return nil
+	}
+	return wire.look(ctx, sent)
+}
+
+// remember counts the deletions of the next chunk, for the outcome and for the guards, before they happen: a crash must
+// not make them forgotten. The caller forgets them again when the call failed. A plan that erases people without
+// naming them is remembered with its first chunk.
+func (t *turn) remember(ctx context.Context) (forget func(), err error) {
+	plan, told, removals := *t.Plan, t.Told, len(t.Removals)
+	people := 0
+	switch i := t.Plan.Next; {
+	case i < t.Plan.Remembered:
+		return func() {}, nil
+	case i >= t.Plan.Posts:
+		users, err := t.chunk(ctx, plan, chunkRemove, i-t.Plan.Posts)
+		if err != nil {
+			return nil, err
+		}
+		t.Told.Deleted += len(users)
+		people = min(len(users), t.Plan.Removals)
+	case t.Plan.Deletes == 0:
+		people = t.Plan.Removals
+	}
+	t.Plan.Remembered, t.Plan.Removals = t.Plan.Next+1, t.Plan.Removals-people
+	if people > 0 {
+		of := people
 		if t.Published != nil {
 			of = t.Published.People
 		}
-		t.Removals = append(t.Removals, roster.Removal{At: t.deps.Now().UTC(), People: done.Removals, Of: of})
+		t.Removals = append(t.Removals, roster.Removal{At: t.deps.Now().UTC(), People: people, Of: of})
 	}
-	if done.Deletes > 0 {
-		if err := t.disown(ctx, *done); err != nil {
+	return func() {
+		t.Plan.Remembered, t.Plan.Removals = plan.Remembered, plan.Removals
+		t.Told, t.Removals = told, t.Removals[:removals]
+	}, nil
+}
+
+// applied closes the plan and takes whom it deleted out of the ledger.
+func (t *turn) applied(ctx context.Context) error {
+	if t.Plan.Deletes > 0 {
+		deleted, err := t.deletions(ctx, *t.Plan)
+		if err != nil {
+			return err
+		}
+		if err := t.disown(ctx, deleted); err != nil {
 			return err
 		}
 	}
@@ -75,18 +123,26 @@ func (t *turn) applied(ctx context.Context) error {
 	return t.save(ctx)
 }
 
-// disown takes the deleted entries out of the ledger. An active person whose second entry was deleted stays in it:
-// the roster's own entry was added to the ledger when it was sent.
-func (t *turn) disown(ctx context.Context, plan roster.Plan) error {
+// deletions are the entries that a plan deletes: keys with their folded addresses.
+func (t *turn) deletions(ctx context.Context, plan roster.Plan) (map[personKey]string, error) {
 	deleted := map[personKey]string{}
 	for i := range plan.Deletes {
 		users, err := t.chunk(ctx, plan, chunkRemove, i)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, u := range users {
 			deleted[keyOf(u.AppUserID)] = roster.FoldEmail(u.Email)
 		}
+	}
+	return deleted, nil
+}
+
+// disown takes deleted entries out of the ledger. An active person whose second entry was deleted stays in it: the
+// roster's own entry was added to the ledger when it was sent.
+func (t *turn) disown(ctx context.Context, deleted map[personKey]string) error {
+	if len(deleted) == 0 {
+		return nil
 	}
 	next, err := t.newLedger(ctx)
 	if err != nil {
@@ -157,14 +213,9 @@ func (t *turn) remove(ctx context.Context, n int) error {
 	})
 }
 
-func (t *turn) post(ctx context.Context, body []byte) error {
-	budget := bisectBudget
-	return t.bisect(ctx, body, &budget)
-}
-
 // bisect adds people, and when Productiv refuses the chunk, finds out whom it refuses: they are set aside, the others
 // go through.
-func (t *turn) bisect(ctx context.Context, body []byte, budget *int) error {
+func (t *turn) bisect(ctx context.Context, body []byte) error {
 	err := t.send(ctx, body, func(body []byte) error { return t.app.Add(ctx, body) })
 	if fault.ReasonOf(err) != "refused" {
 		return err
@@ -177,10 +228,10 @@ func (t *turn) bisect(ctx context.Context, body []byte, budget *int) error {
 		t.refused[keyOf(users[0].AppUserID)] = struct{}{}
 		return nil
 	}
-	if *budget -= 2; *budget < 0 {
+	if t.bisected += 2; t.bisected > bisectBudget {
 		return final(fault.New(fault.Permanent, "refused", "Productiv refuses too many people to find out whom; see its message for one chunk"))
 	}
-	return halves(users, func(body []byte) error { return t.bisect(ctx, body, budget) })
+	return halves(users, func(body []byte) error { return t.bisect(ctx, body) })
 }
 
 // send makes one call with the sealed bytes, right after the broker confirmed that the lane is still ours, and halves
@@ -227,7 +278,7 @@ func (t *turn) markRefused(p *people) {
 	}
 }
 
-func (t *turn) refusals(*people) string {
+func (t *turn) refusals() string {
 	if len(t.refused) == 0 {
 		return ""
 	}

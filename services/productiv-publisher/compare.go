@@ -57,10 +57,8 @@ type pair struct{ id, email string }
 // deleting it then takes nobody off the list.
 type stalePair struct {
 	pair
-	// email is the address of the person who stays.
-	email uint64
-	// self is set when the stale entry has that person's own id.
-	self bool
+	// email is the address of the person who stays; own is the stale entry's, which may be somebody else's right one.
+	email, own uint64
 }
 
 // comparison is Productiv's list held against the roster: pure, one entry at a time.
@@ -72,6 +70,8 @@ type comparison struct {
 
 	leavers []pair
 	stale   []stalePair
+	// unfinished are the entries that an interrupted plan was to delete; those that are not listed any more stay in it.
+	unfinished map[personKey]string
 	// gone are the addresses of leavers, so that people are counted, not entries.
 	gone map[uint64]struct{}
 	// foreign is how many entries are not ours; absent how many owned people have no evidence for one sweep.
@@ -103,6 +103,7 @@ func newComparison(p *people, o owned) *comparison {
 func (c *comparison) see(u productiv.User) {
 	c.listed++
 	key, email := keyOf(u.AppUserID), hash64(roster.FoldEmail(u.Email))
+	delete(c.unfinished, key)
 	r := c.people.whole.find(key)
 	o, ours := c.owned.find(key)
 	_, stays := slices.BinarySearch(c.desired, email)
@@ -114,18 +115,19 @@ func (c *comparison) see(u productiv.User) {
 	case c.people.active(r):
 		r.differs = true
 		if email != r.email {
-			c.stale = append(c.stale, stalePair{pair{u.AppUserID, u.Email}, r.email, true})
+			c.stale = append(c.stale, stalePair{pair{u.AppUserID, u.Email}, r.email, email})
 		}
-	case !ours:
+	case !ours || u.Email == "": // Productiv takes no deletion without an address
 		c.foreign++
 		c.witness(key)
 	case stays:
-		c.stale = append(c.stale, stalePair{pair{u.AppUserID, u.Email}, email, false})
+		c.stale = append(c.stale, stalePair{pair{u.AppUserID, u.Email}, email, email})
 	case r != nil && (r.disp == rowRemoved || r.disp == rowExcluded) || o.misses >= absentTwice:
 		c.leavers = append(c.leavers, pair{u.AppUserID, u.Email})
 		c.gone[email] = struct{}{}
-	default:
+	case r == nil:
 		c.absent++
+	default: // rejected: still on the plan, so still listed, as they were
 	}
 }
 
@@ -149,23 +151,20 @@ func (c *comparison) missing() (adds, changes int) {
 	return adds, changes
 }
 
-// superfluous returns the stale entries whose person is listed as they should be.
+// superfluous returns the stale entries that may go: the right entries of everybody whose id or address they carry are
+// listed.
 func (c *comparison) superfluous() (out []pair) {
-	right := make(map[uint64]bool, len(c.stale))
-	for _, s := range c.stale {
-		right[s.email] = false
-	}
-	if len(right) == 0 {
+	if len(c.stale) == 0 {
 		return nil
 	}
+	missing := map[uint64]bool{}
 	for i := range c.people.whole.rows {
-		r := &c.people.whole.rows[i]
-		if _, asked := right[r.email]; asked && c.people.active(r) && r.exact {
-			right[r.email] = true
+		if r := &c.people.whole.rows[i]; c.people.active(r) && !r.exact {
+			missing[r.email] = true
 		}
 	}
 	for _, s := range c.stale {
-		if right[s.email] {
+		if !missing[s.email] && !missing[s.own] {
 			out = append(out, s.pair)
 		}
 	}
@@ -188,18 +187,55 @@ func (c *comparison) vanished() bool {
 	return before > 0 && still == 0
 }
 
-// compare reads Productiv's whole list against the roster.
-func (t *turn) compare(ctx context.Context, p *people) (*comparison, error) {
+// compare reads Productiv's whole list against the roster. A plan that was interrupted is given up: what it did is in
+// the list, and whom it deleted leaves the ledger.
+func (t *turn) compare(ctx context.Context, p *people) (c *comparison, err error) {
 	o, err := t.loadOwned(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c := newComparison(p, o)
+	c = newComparison(p, o)
+	if t.Plan != nil {
+		if c.unfinished, err = t.deletions(ctx, *t.Plan); err != nil {
+			return nil, err
+		}
+	}
 	for u, err := range t.list(ctx) {
 		if err != nil {
 			return nil, err
 		}
 		c.see(u)
 	}
-	return c, nil
+	if t.Plan != nil {
+		if err := t.reconsider(ctx, c.unfinished); err != nil {
+			return nil, err
+		}
+	}
+	t.Plan = nil
+	return c, t.disown(ctx, c.unfinished)
+}
+
+// reconsider corrects the counts after a crash in the middle of a deletion: it was counted before it was sent, and
+// counts for those who are really gone.
+func (t *turn) reconsider(ctx context.Context, gone map[personKey]string) error {
+	if t.Plan.Next < t.Plan.Posts || t.Plan.Remembered != t.Plan.Next+1 {
+		return nil
+	}
+	users, err := t.chunk(ctx, *t.Plan, chunkRemove, t.Plan.Next-t.Plan.Posts)
+	if err != nil {
+		return err
+	}
+	went := 0
+	for _, u := range users {
+		if _, ok := gone[keyOf(u.AppUserID)]; ok {
+			went++
+		}
+	}
+	t.Told.Deleted -= len(users) - went
+	if last := len(t.Removals) - 1; last >= 0 {
+		if t.Removals[last].People = min(t.Removals[last].People, went); went == 0 {
+			t.Removals = t.Removals[:last]
+		}
+	}
+	return nil
 }

@@ -18,13 +18,15 @@ const (
 )
 
 const (
-	// stalePlan is how old a sealed plan may be to go on with after a crash; an older one is made afresh.
+	// stalePlan is how old a sealed plan may be to go on with after a crash, in append; an older one is made afresh.
 	stalePlan = 10 * time.Minute
 	// lagFirst, lagMost and lagLimit pace the reading back: how fresh Productiv's list is after a write is not
 	// documented. After lagLimit the next sweep repairs.
 	lagFirst = 100 * time.Millisecond
 	lagMost  = 15 * time.Second
 	lagLimit = 2 * time.Minute
+	// maxCleanings is how often second entries are cleared up: one may hide behind another.
+	maxCleanings = 3
 )
 
 // converge brings Productiv's list to the roster and returns the state that the publication ends in, with its reason.
@@ -41,9 +43,6 @@ func (t *turn) converge(ctx context.Context, m roster.Manifest, p *people, recor
 
 // reconcile reads, compares, sends the difference and reads again until there is none.
 func (t *turn) reconcile(ctx context.Context, m roster.Manifest, p *people, record roster.Record) (reason, outcome string, err error) {
-	if err := t.resume(ctx, m, p); err != nil {
-		return "", "", err
-	}
 	c, err := t.compare(ctx, p)
 	if err != nil {
 		return "", "", err
@@ -57,7 +56,7 @@ func (t *turn) reconcile(ctx context.Context, m roster.Manifest, p *people, reco
 		return reason, roster.StateHeld, t.sealHeld(ctx, m, c.leavers)
 	}
 	adds, changes := c.missing()
-	superfluous := c.superfluous()
+	superfluous := t.deletable(c)
 	if adds+changes+len(c.leavers)+len(superfluous) == 0 {
 		return t.nothing(ctx, m, p)
 	}
@@ -68,21 +67,19 @@ func (t *turn) reconcile(ctx context.Context, m roster.Manifest, p *people, reco
 	return t.settle(ctx, m, p)
 }
 
+// deletable are second entries of people who stay. While the connection is paused they wait: nobody is worse off.
+func (t *turn) deletable(c *comparison) []pair {
+	if t.paused {
+		return nil
+	}
+	return c.superfluous()
+}
+
 // rememberBefore marks who was listed rightly before anything was sent.
 func rememberBefore(p *people) {
 	for i := range p.whole.rows {
 		p.whole.rows[i].before = p.whole.rows[i].exact
 	}
-}
-
-// resume goes on with a plan that a crash left behind, if it is young: the chunk in hand is sent again, with the same
-// bytes. An addition that is repeated changes nothing, and so does a removal.
-func (t *turn) resume(ctx context.Context, m roster.Manifest, p *people) error {
-	if t.Plan == nil || t.deps.Now().Sub(t.Plan.Sealed) > stalePlan {
-		t.Plan = nil
-		return nil
-	}
-	return t.apply(ctx, m, p, nil)
 }
 
 // nothing ends a publication whose first comparison found no difference: unchanged, unless a crash had brought us here.
@@ -98,9 +95,10 @@ func (t *turn) nothing(ctx context.Context, m roster.Manifest, p *people) (reaso
 // who were held; a pause is answered by nobody.
 func (t *turn) judge(ctx context.Context, p *people, record roster.Record, leavers []pair, x proposal) (string, error) {
 	paused, err := state.Paused(ctx, t.deps.State, t.connection.Name)
-	if err != nil {
+	if err != nil && fault.ClassOf(err) != fault.Permanent {
 		return "", err
 	}
+	t.paused = paused // a switch that can never be read says yes
 	x.paused, x.now, x.desired, x.before = paused, t.deps.Now(), p.counts.Active, t.Removals
 	x.published = t.Owned.People
 	if t.Published != nil {
@@ -139,23 +137,23 @@ func (t *turn) covered(ctx context.Context, held *roster.Plan, leavers []pair) (
 
 // settle reads back until Productiv shows what was sent, and takes away second entries once the right ones show.
 func (t *turn) settle(ctx context.Context, m roster.Manifest, p *people) (reason, outcome string, err error) {
-	deadline, cleaned := t.deps.Now().Add(lagLimit), false
+	deadline, cleaned := t.deps.Now().Add(lagLimit), 0
 	for wait := lagFirst; ; wait = min(2*wait, lagMost) {
 		c, err := t.compare(ctx, p)
 		if err != nil {
 			return "", "", err
 		}
 		adds, changes := c.missing()
-		superfluous := c.superfluous()
+		superfluous := t.deletable(c)
 		switch {
-		case len(superfluous) > 0 && !cleaned:
-			cleaned = true
-			if err := t.carryOut(ctx, m, p, changeset{leavers: superfluous, repair: true}, nil); err != nil {
+		case len(superfluous) > 0 && cleaned < maxCleanings:
+			cleaned++
+			if err := t.carryOut(ctx, m, p, changeset{leavers: superfluous}, nil); err != nil {
 				return "", "", err
 			}
 			continue
 		case adds+changes+len(c.leavers)+len(superfluous) == 0:
-			return t.refusals(p), roster.StatePublished, t.published(ctx, m, p)
+			return t.refusals(), roster.StatePublished, t.published(ctx, m, p)
 		case c.vanished():
 			return "", "", final(semanticsMismatch())
 		case t.deps.Now().After(deadline):

@@ -68,7 +68,10 @@ type row struct {
 }
 
 func rowOf(e entry) row {
-	r := row{id: keyOf(e.PsUserID), content: content(e.Email, e.Username, e.License), disp: dispositions[e.Disposition]}
+	r := row{id: keyOf(e.PsUserID), content: content(e.Email, e.Username, e.License), disp: rowRejected}
+	if disp, known := dispositions[e.Disposition]; known {
+		r.disp = disp
+	}
 	if e.Email != "" {
 		r.email = hash64(roster.FoldEmail(e.Email))
 	}

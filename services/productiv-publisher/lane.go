@@ -34,6 +34,10 @@ type turn struct {
 	held *roster.Plan
 	// refused are people that Productiv does not take, as far as this turn knows.
 	refused map[personKey]struct{}
+	// bisected is how many extra calls this turn has spent on finding them.
+	bisected int
+	// paused is what the guards were told.
+	paused bool
 }
 
 // deliver handles one message of the lane: a manifest, or a person's decision about a hold.
@@ -137,10 +141,14 @@ func (t *turn) publish(ctx context.Context, m roster.Manifest, record roster.Rec
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	if failure, isFinal := errors.AsType[*finalError](err); isFinal && fault.ReasonOf(err) != "lane-lost" {
-		v.state, v.reason, err = roster.StateFailed, fault.Text(failure.error), nil
-	}
-	if err != nil {
+	_, isFinal := errors.AsType[*finalError](err)
+	switch {
+	case fault.ReasonOf(err) == "lane-lost":
+		// Whatever class the vendor's client gave it: somebody else goes on, or we do, at the next delivery.
+		return fault.New(fault.Transient, "lane-lost", "the lane was not confirmed in time").Because(err)
+	case isFinal || err != nil && fault.ClassOf(err) == fault.Permanent:
+		v.state, v.reason = roster.StateFailed, fault.Text(err)
+	case err != nil:
 		return err
 	}
 	return t.conclude(ctx, m, with(record, v, record.By))
@@ -154,7 +162,7 @@ func with(record roster.Record, v verdict, by string) roster.Record {
 // begin takes the sweep in hand and counts starts without progress.
 func (t *turn) begin(ctx context.Context, m roster.Manifest) error {
 	if t.Hand != m.SweepID {
-		t.Hand, t.Stalls, t.Plan, t.PlanNo, t.Told = m.SweepID, 0, nil, 0, events.Counts{}
+		t.Hand, t.Stalls, t.Plan, t.Told = m.SweepID, 0, nil, events.Counts{}
 	}
 	t.Stalls++
 	return t.save(ctx)

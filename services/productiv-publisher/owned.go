@@ -61,8 +61,8 @@ func (t *turn) owners(ctx context.Context) iter.Seq2[roster.Owner, error] {
 // ledger writes one new generation.
 type ledger struct {
 	*turn
-	generation, parts, people int
-	pending                   []roster.Owner
+	generation, parts, people, size int
+	pending                         []roster.Owner
 }
 
 // newLedger begins a generation under a number that was never used.
@@ -73,7 +73,8 @@ func (t *turn) newLedger(ctx context.Context) (*ledger, error) {
 
 func (l *ledger) add(ctx context.Context, o roster.Owner) error {
 	l.pending = append(l.pending, o)
-	if len(l.pending) < ownedPart {
+	l.size += sizeOf(o.AppUserID, o.Email)
+	if len(l.pending) < ownedPart && l.size < sealedBytes {
 		return nil
 	}
 	return l.flush(ctx)
@@ -93,7 +94,7 @@ func (l *ledger) flush(ctx context.Context) error {
 	}
 	l.parts++
 	l.people += len(l.pending)
-	l.pending = l.pending[:0]
+	l.pending, l.size = l.pending[:0], 0
 	return nil
 }
 
@@ -187,7 +188,7 @@ func (t *turn) countMisses(ctx context.Context, m roster.Manifest, p *people, ne
 			if key.part(p.parts) != k {
 				continue
 			}
-			misses := missed(p, ix.find(key), o.Misses)
+			misses := missed(ix.find(key), o.Misses)
 			changed = changed || misses != o.Misses
 			o.Misses = misses
 			if next == nil {
@@ -201,9 +202,10 @@ func (t *turn) countMisses(ctx context.Context, m roster.Manifest, p *people, ne
 	return changed, nil
 }
 
-// missed is the number of sound sweeps in a row, this one included, without evidence of a person.
-func missed(p *people, r *row, before int) int {
-	if p.active(r) || r != nil && (r.disp == rowRemoved || r.disp == rowExcluded) {
+// missed is the number of sound sweeps in a row, this one included, in which a person is not among the users at all.
+// Somebody rejected is: nothing is known against them, so they stay listed as they were.
+func missed(r *row, before int) int {
+	if r != nil {
 		return 0
 	}
 	return min(before+1, absentTwice)

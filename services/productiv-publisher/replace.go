@@ -17,7 +17,6 @@ func (t *turn) replace(ctx context.Context, m roster.Manifest, p *people, record
 		return "", "", final(fault.New(fault.Permanent, "replace-single-too-many",
 			"%d people do not fit into one call of %d; use mode: reconcile", p.counts.Active, limit))
 	}
-	t.Plan = nil
 	c, err := t.compare(ctx, p)
 	if err != nil {
 		return "", "", err
@@ -39,7 +38,11 @@ func (t *turn) replace(ctx context.Context, m roster.Manifest, p *people, record
 	if adds+changes+len(c.leavers) == 0 {
 		return t.nothing(ctx, m, p)
 	}
-	if err := t.carryOut(ctx, m, p, changeset{adds: adds, changes: changes, all: true, removals: len(c.gone)}, nil); err != nil {
+	plan := changeset{adds: adds, changes: changes, all: true, removals: len(c.gone) + c.absent}
+	if p.counts.Active == 0 { // an addition of nobody is not documented, a deletion is
+		plan = changeset{leavers: c.leavers, removals: len(c.gone)}
+	}
+	if err := t.carryOut(ctx, m, p, plan, nil); err != nil {
 		return "", "", err
 	}
 	return t.settle(ctx, m, p)

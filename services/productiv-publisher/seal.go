@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 
 	"github.com/seatwire/seatwire/pkg/bus"
 	"github.com/seatwire/seatwire/pkg/events"
@@ -20,8 +21,6 @@ type changeset struct {
 	removals int
 	// all sends every active person, not only those that are missing.
 	all bool
-	// repair marks a plan that only clears up after another one.
-	repair bool
 }
 
 // sealer writes the chunks of one plan.
@@ -31,7 +30,12 @@ type sealer struct {
 	kind    string
 	chunks  int
 	pending []productiv.User
+	// size is about how many bytes pending will take.
+	size int
 }
+
+// sealedBytes bounds a chunk or a ledger part below the broker's largest message.
+const sealedBytes = 512 << 10
 
 // Kinds of chunks: additions and changes, and removals.
 const (
@@ -50,7 +54,8 @@ func chunkSubject(connection string, p roster.Plan, kind string, n int) string {
 
 func (s *sealer) add(ctx context.Context, u productiv.User) error {
 	s.pending = append(s.pending, u)
-	if len(s.pending) < s.connection.Productiv.BatchSize {
+	s.size += sizeOf(u.AppUserID, u.Email, u.Username, u.License)
+	if len(s.pending) < s.connection.Productiv.BatchSize && s.size < sealedBytes {
 		return nil
 	}
 	return s.flush(ctx)
@@ -69,8 +74,19 @@ func (s *sealer) flush(ctx context.Context) error {
 		return err
 	}
 	s.chunks++
-	s.pending = s.pending[:0]
+	s.pending, s.size = s.pending[:0], 0
 	return nil
+}
+
+// sizeOf estimates a person's JSON from above, in bytes: a character may be escaped in six.
+func sizeOf(members ...string) (n int) {
+	for _, m := range members {
+		n += len(m) + 20
+		if strings.ContainsFunc(m, func(r rune) bool { return r < ' ' || r == '"' || r == '\\' || r == '<' || r == '>' || r == '&' }) {
+			n += 5 * len(m)
+		}
+	}
+	return n
 }
 
 func (s *sealer) removals(ctx context.Context, leavers []pair) error {
@@ -178,18 +194,16 @@ func (t *turn) seal(ctx context.Context, m roster.Manifest, p *people, c changes
 	s.plan.Counts = events.Counts{Added: c.adds, Changed: c.changes, Deleted: len(c.leavers)}
 	s.plan.Sealed = t.deps.Now().UTC()
 	t.Plan = &s.plan
-	t.tell(s.plan.Counts, c.repair)
+	t.tell(s.plan.Counts)
 	return t.save(ctx)
 }
 
-// tell counts what Productiv is told. After a crash a plan is made again from what is left; it is not counted twice.
-func (t *turn) tell(c events.Counts, repair bool) {
-	if repair {
-		t.Told.Deleted += c.Deleted
-		return
+// tell notes whom Productiv is told about: by the sweep's first plan, for one that a crash made necessary tells some of
+// them again. Deletions are counted as they are sent.
+func (t *turn) tell(c events.Counts) {
+	if t.Told.Added+t.Told.Changed == 0 {
+		t.Told.Added, t.Told.Changed = c.Added, c.Changed
 	}
-	t.Told.Added, t.Told.Changed = max(t.Told.Added, c.Added), max(t.Told.Changed, c.Changed)
-	t.Told.Deleted = max(t.Told.Deleted, c.Deleted)
 }
 
 // sealHeld keeps who would have been deleted, for a person to look at and a release to be compared with.

@@ -22,11 +22,13 @@ func (w *tripwire) look(ctx context.Context, sent []byte) error {
 	}
 	chunk := make(map[personKey]struct{}, len(users))
 	for _, u := range users {
-		chunk[keyOf(u.AppUserID)] = struct{}{}
 		delete(w.witnesses, keyOf(u.AppUserID))
+		if _, refused := w.refused[keyOf(u.AppUserID)]; !refused {
+			chunk[keyOf(u.AppUserID)] = struct{}{}
+		}
 	}
 	if len(w.witnesses) == 0 {
-		w.witnesses = chunk
+		w.witnesses = chunk // nobody of a chunk that was refused whole: the next one shows
 		return nil
 	}
 	w.done = true
