@@ -8,6 +8,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
+
+	"github.com/seatwire/seatwire/pkg/fault"
 )
 
 const (
@@ -20,34 +22,44 @@ const (
 // nothing at the broker. On a cluster it may be answered by a replica that lags a moment behind.
 func Read(ctx context.Context, js jetstream.JetStream, stream, filter string, sequence uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {
 	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
-		next := max(sequence, 1)
-		for {
-			batch, err := jetstreamext.GetBatch(ctx, js, stream, readBatch, jetstreamext.GetBatchSubject(filter),
-				jetstreamext.GetBatchSeq(next), jetstreamext.GetBatchMaxBytes(readBytes))
+		for next := max(sequence, 1); ; {
+			before := next
+			end, err := readSome(ctx, js, stream, filter, &next, yield)
+			if err == nil && !end && next == before {
+				// The library takes a broker that does not answer for one that has nothing.
+				err = fault.New(fault.Transient, "stream-unreadable", "no answer while reading %s", stream)
+			}
 			if err != nil {
-				yield(nil, fmt.Errorf("read %s: %w", stream, err))
-				return
+				yield(nil, err)
 			}
-			got := 0
-			for msg, err := range batch {
-				if errors.Is(err, jetstreamext.ErrNoMessages) {
-					break
-				}
-				if err != nil {
-					yield(nil, fmt.Errorf("read %s: %w", stream, err))
-					return
-				}
-				got++
-				next = msg.Sequence + 1
-				if !yield(msg, nil) {
-					return
-				}
-			}
-			if got == 0 {
+			if end || err != nil {
 				return
 			}
 		}
 	}
+}
+
+// readSome yields one request's messages and moves next behind them. end is set when the broker said that there are no
+// more, or nobody wants them.
+func readSome(ctx context.Context, js jetstream.JetStream, stream, filter string, next *uint64, yield func(*jetstream.RawStreamMsg, error) bool) (end bool, err error) {
+	batch, err := jetstreamext.GetBatch(ctx, js, stream, readBatch, jetstreamext.GetBatchSubject(filter),
+		jetstreamext.GetBatchSeq(*next), jetstreamext.GetBatchMaxBytes(readBytes))
+	if err != nil {
+		return false, fault.New(fault.Transient, "stream-unreadable", "read %s", stream).Because(err)
+	}
+	for msg, err := range batch {
+		if errors.Is(err, jetstreamext.ErrNoMessages) {
+			return true, nil
+		}
+		if err != nil {
+			return false, fault.New(fault.Transient, "stream-unreadable", "read %s", stream).Because(err)
+		}
+		*next = msg.Sequence + 1
+		if !yield(msg, nil) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 // Get returns the message of a subject that is a key, nil when there is none.

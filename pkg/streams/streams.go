@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -125,17 +126,39 @@ func Ensure(ctx context.Context, js jetstream.JetStream, t Topology) error {
 	return nil
 }
 
-// ensureStream leaves a stream that already agrees alone, so that a start costs reads only.
+// ensureStream looks first: a broker may refuse to create, for want of room, what is already there.
 func ensureStream(ctx context.Context, js jetstream.JetStream, want jetstream.StreamConfig) error {
-	_, err := js.CreateStream(ctx, want)
-	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+	have, err := js.Stream(ctx, want.Name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		_, err = js.CreateStream(ctx, want)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return nil // another program declared it a moment ago, from the same table
+		}
+		return err
+	case err != nil || agrees(have.CachedInfo().Config, want):
+		return err
+	default:
 		_, err = js.UpdateStream(ctx, want)
+		return err
 	}
-	return err
+}
+
+// agrees reports whether a stream is as declared; what the table leaves to the broker is the broker's.
+func agrees(have, want jetstream.StreamConfig) bool {
+	return slices.Equal(have.Subjects, want.Subjects) && have.Retention == want.Retention && have.Storage == want.Storage &&
+		have.Discard == want.Discard && have.DiscardNewPerSubject == want.DiscardNewPerSubject &&
+		(want.MaxMsgsPerSubject == 0 || have.MaxMsgsPerSubject == want.MaxMsgsPerSubject) &&
+		have.MaxBytes == want.MaxBytes && have.MaxAge == want.MaxAge && (want.MaxMsgSize == 0 || have.MaxMsgSize == want.MaxMsgSize) &&
+		(want.Duplicates == 0 || have.Duplicates == want.Duplicates) && have.Replicas == max(want.Replicas, 1) &&
+		have.AllowDirect == want.AllowDirect && have.AllowAtomicPublish == want.AllowAtomicPublish
 }
 
 func ensureBucket(ctx context.Context, js jetstream.JetStream, want jetstream.KeyValueConfig) error {
-	_, err := js.CreateOrUpdateKeyValue(ctx, want)
+	_, err := js.KeyValue(ctx, want.Bucket)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		_, err = js.CreateOrUpdateKeyValue(ctx, want)
+	}
 	return err
 }
 

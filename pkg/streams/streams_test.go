@@ -128,7 +128,6 @@ func withStore(t *testing.T, limit int64) (connect func() jetstream.JetStream) {
 // Every start declares what is there already. It may not need twice the room, nor wait for it for ever.
 func TestEnsure_againWithTheRoomOfOnce(t *testing.T) {
 	t.Parallel()
-	t.Skip("reported: creating what exists is refused for want of storage (10047), and Ensure waits for ever")
 	topology := streams.For(configuration("acme"))
 	room := int64(0)
 	for _, s := range topology.Streams {
