@@ -93,7 +93,9 @@ func attributes(header map[string][]string) (map[string]string, string, error) {
 	for name, values := range header {
 		name = strings.ToLower(name)
 		switch {
-		case name == "content-type" && len(values) > 0:
+		case name == "content-type" && (contentType != "" || len(values) != 1):
+			return nil, "", undecodable("the content type is repeated")
+		case name == "content-type":
 			contentType, _, _ = strings.Cut(strings.ToLower(values[0]), ";")
 			contentType = strings.TrimSpace(contentType)
 		case strings.HasPrefix(name, "ce-"):
@@ -215,7 +217,10 @@ func depth(body []byte) (deepest int) {
 // Encode returns the structured form: header and body of one message.
 func (e Event) Encode() (map[string][]string, []byte) {
 	version := specVersion
-	at, _ := json.Marshal(e.Time.UTC().Format(time.RFC3339Nano))
+	var at json.RawMessage
+	if !e.Time.IsZero() {
+		at, _ = json.Marshal(e.Time.UTC().Format(time.RFC3339Nano))
+	}
 	// Marshalling plain strings and JSON that was valid before cannot fail.
 	body, err := json.Marshal(wire{
 		SpecVersion: &version, ID: &e.ID, Source: &e.Source, Type: &e.Type,
