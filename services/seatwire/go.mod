@@ -8,6 +8,7 @@ require (
 	github.com/prometheus/client_golang v1.25.0
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/seatwire/seatwire/pkg v0.0.0
+	github.com/seatwire/seatwire/services/deprovisioner v0.0.0-00010101000000-000000000000
 	github.com/seatwire/seatwire/services/fetcher v0.0.0
 	github.com/seatwire/seatwire/services/normalizer v0.0.0
 	github.com/seatwire/seatwire/services/productiv-publisher v0.0.0
