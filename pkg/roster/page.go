@@ -55,9 +55,11 @@ type FetchedUser struct {
 
 // Page is a normalised page. Source is the hash of the fetched page that it was made from.
 type Page struct {
-	Kind   string   `json:"kind"`
-	Source string   `json:"source"`
-	Rule   int      `json:"rule"`
+	Kind   string `json:"kind"`
+	Source string `json:"source"`
+	Rule   int    `json:"rule"`
+	// Index is written from People and stands before them.
+	Index  Index    `json:"index"`
 	People []Person `json:"people"`
 }
 

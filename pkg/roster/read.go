@@ -12,13 +12,6 @@ import (
 	"github.com/seatwire/seatwire/pkg/streams"
 )
 
-// pageOf is Page with only those members of a person that the reader wants.
-type pageOf[P any] struct {
-	Kind   string `json:"kind"`
-	Source string `json:"source"`
-	People []P    `json:"people"`
-}
-
 // Filter is the subject filter of a sweep's normalised pages.
 func Filter(m Manifest) string {
 	return events.Subject(streams.UsersNormalizedSubject, m.Connection, m.SweepID, "*")
@@ -28,12 +21,19 @@ func Filter(m Manifest) string {
 // Person, or a struct with fewer of its members. It holds one page at a time.
 func Read[P any](ctx context.Context, js jetstream.JetStream, m Manifest, kind string) iter.Seq2[[]P, error] {
 	return func(yield func([]P, error) bool) {
-		for page, err := range pages[P](ctx, js, m) {
+		for page, err := range pages(ctx, js, m) {
+			var body struct {
+				Kind   string `json:"kind"`
+				People []P    `json:"people"`
+			}
+			if err == nil {
+				err = corrupt(m, page.number, json.Unmarshal(page.body, &body))
+			}
 			if err != nil {
 				yield(nil, err)
 				return
 			}
-			if page.Kind == kind && !yield(page.People, nil) {
+			if body.Kind == kind && !yield(body.People, nil) {
 				return
 			}
 		}
@@ -41,17 +41,17 @@ func Read[P any](ctx context.Context, js jetstream.JetStream, m Manifest, kind s
 }
 
 // numbered is a page with its place in the sweep.
-type numbered[P any] struct {
-	pageOf[P]
+type numbered struct {
 	number int
+	body   []byte
 }
 
 // pages yields the covered pages. Pages of an interrupted generation are skipped.
-func pages[P any](ctx context.Context, js jetstream.JetStream, m Manifest) iter.Seq2[numbered[P], error] {
-	return func(yield func(numbered[P], error) bool) {
+func pages(ctx context.Context, js jetstream.JetStream, m Manifest) iter.Seq2[numbered, error] {
+	return func(yield func(numbered, error) bool) {
 		for msg, err := range streams.Read(ctx, js, streams.Normalized, Filter(m), 1) {
 			if err != nil {
-				yield(numbered[P]{}, fault.New(fault.Transient, "pages-unreadable", "read pages of sweep %s", m.SweepID).Because(err))
+				yield(numbered{}, fault.New(fault.Transient, "pages-unreadable", "read pages of sweep %s", m.SweepID).Because(err))
 				return
 			}
 			tokens := events.Tokens(streams.UsersNormalizedSubject, msg.Subject)
@@ -59,28 +59,49 @@ func pages[P any](ctx context.Context, js jetstream.JetStream, m Manifest) iter.
 			if !ok || m.Generation(number) != generation {
 				continue
 			}
-			page := numbered[P]{number: number}
-			if err := json.Unmarshal(msg.Data, &page.pageOf); err != nil {
-				yield(page, fault.New(fault.Permanent, "page-corrupt", "page %d of sweep %s", number, m.SweepID).Because(err))
-				return
-			}
-			if !yield(page, nil) {
+			if !yield(numbered{number, msg.Data}, nil) {
 				return
 			}
 		}
 	}
 }
 
-// Verify reads every page once, hands its people to see, and then checks that the pages are exactly those that the
-// fetcher wrote: none missing, none changed. What see was given counts only when Verify returns nil.
-func Verify[P any](ctx context.Context, js jetstream.JetStream, m Manifest, see func(kind string, people []P)) error {
-	hashes := make([]string, m.Pages)
-	for page, err := range pages[P](ctx, js, m) {
+func corrupt(m Manifest, page int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fault.New(fault.Permanent, "page-corrupt", "page %d of sweep %s", page, m.SweepID).Because(err)
+}
+
+// Scan hands the index of every covered page to see. It decodes nobody.
+func Scan(ctx context.Context, js jetstream.JetStream, m Manifest, see func(kind string, x Index)) error {
+	return scan(ctx, js, m, func(_ int, h pageHead) { see(h.Kind, h.Index) })
+}
+
+func scan(ctx context.Context, js jetstream.JetStream, m Manifest, see func(number int, h pageHead)) error {
+	for page, err := range pages(ctx, js, m) {
 		if err != nil {
 			return err
 		}
-		hashes[page.number-1] = page.Source
-		see(page.Kind, page.People)
+		head, err := headOf(page.body)
+		if err != nil {
+			return corrupt(m, page.number, err)
+		}
+		see(page.number, head)
+	}
+	return nil
+}
+
+// Verify is Scan, and then checks that the pages are exactly those that the fetcher wrote: none missing, none changed.
+// What see was given counts only when Verify returns nil.
+func Verify(ctx context.Context, js jetstream.JetStream, m Manifest, see func(kind string, x Index)) error {
+	hashes := make([]string, m.Pages)
+	err := scan(ctx, js, m, func(number int, h pageHead) {
+		hashes[number-1] = h.Source
+		see(h.Kind, h.Index)
+	})
+	if err != nil {
+		return err
 	}
 	root := ""
 	for i, h := range hashes {

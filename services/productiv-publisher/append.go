@@ -82,13 +82,13 @@ func (t *turn) leavers(ctx context.Context, m roster.Manifest, p *people) (c cha
 				return c, 0, err
 			}
 			key := keyOf(o.AppUserID)
-			if key.part(p.parts) != k {
+			if key.Part(p.parts) != k {
 				continue
 			}
 			switch r := ix.find(key); {
 			case p.active(r):
 				known++
-			case r != nil && (r.disp == rowRemoved || r.disp == rowExcluded) || o.Misses >= absentTwice:
+			case r != nil && (r.disp == roster.IsRemoved || r.disp == roster.IsExcluded) || o.Misses >= absentTwice:
 				c.leavers = append(c.leavers, pair{o.AppUserID, o.Email})
 			case r == nil:
 				absent++
@@ -109,19 +109,19 @@ func (t *turn) dropStaying(ctx context.Context, m roster.Manifest, p *people, le
 	}
 	stays := make(map[uint64]bool, len(leavers))
 	for _, l := range leavers {
-		stays[hash64(roster.FoldEmail(l.email))] = false
+		stays[roster.AddressHash((l.email))] = false
 	}
-	err := t.readPages(ctx, m, false, func(_ string, entries []entry) {
-		for _, e := range entries {
-			email := hash64(roster.FoldEmail(e.Email))
-			if _, asked := stays[email]; asked && e.Disposition == roster.Active {
-				stays[email] = true
+	err := t.readPages(ctx, m, false, func(_ string, x roster.Index) {
+		for i := range x.Len() {
+			e := x.At(i)
+			if _, asked := stays[e.Email]; asked && e.Is == roster.IsActive {
+				stays[e.Email] = true
 			}
 		}
 	})
 	var out []pair
 	for _, l := range leavers {
-		if !stays[hash64(roster.FoldEmail(l.email))] {
+		if !stays[roster.AddressHash((l.email))] {
 			out = append(out, l)
 		}
 	}

@@ -22,18 +22,20 @@ type people struct {
 	// fingerprint changes when anything that Productiv would be told changes.
 	fingerprint string
 	parts       int
+	// repeats are people who were read more than once, identically; true once they were sent.
+	repeats map[personKey]bool
 	// whole is the index when there is only one part.
 	whole *index
 }
 
 // active reports whether r belongs on Productiv's list.
 func (p *people) active(r *row) bool {
-	return r != nil && r.disp == rowActive && p.shared[r.email] == 0
+	return r != nil && r.disp == roster.IsActive && p.shared[r.email] == 0
 }
 
 // census reads every page once, checks that they are whole, and counts.
 func (t *turn) census(ctx context.Context, m roster.Manifest) (*people, error) {
-	p := &people{parts: 1, shared: map[uint64]int{}}
+	p := &people{parts: 1, shared: map[uint64]int{}, repeats: map[personKey]bool{}}
 	if t.app != nil && t.connection.Productiv.Mode == modeAppend {
 		p.parts = max(1, (m.Nodes+partPeople-1)/partPeople)
 	}
@@ -47,6 +49,9 @@ func (t *turn) census(ctx context.Context, m roster.Manifest) (*people, error) {
 			return p, final(fault.New(fault.Permanent, "conflicting-repeats", "one person was read twice with different data; sync again"))
 		}
 		distinct += len(ix.rows)
+		for _, id := range ix.repeats {
+			p.repeats[id] = false
+		}
 		p.count(ix, &sum)
 		if p.parts == 1 {
 			p.whole = ix
@@ -66,14 +71,14 @@ func (p *people) count(ix *index, sum *[16]byte) {
 		r := &ix.rows[i]
 		p.counts.Fetched++
 		switch r.disp {
-		case rowActive:
+		case roster.IsActive:
 			p.counts.Active++
 			for b, v := range r.fingerprint() {
 				sum[b] ^= v
 			}
-		case rowRemoved:
+		case roster.IsRemoved:
 			p.counts.Removed++
-		case rowExcluded:
+		case roster.IsExcluded:
 			p.counts.Excluded++
 		default:
 			p.counts.Rejected++
@@ -84,19 +89,19 @@ func (p *people) count(ix *index, sum *[16]byte) {
 // tally reads part k and finds the addresses of that part that are shared. The first part's reading also proves that
 // the pages are those that were fetched, and counts the admins.
 func (t *turn) tally(ctx context.Context, m roster.Manifest, p *people, k int) (*index, error) {
-	ix, addresses, admins := newIndex(m.Nodes, p.parts), []addressed(nil), map[string]struct{}{}
-	see := func(kind string, entries []entry) {
-		for _, e := range entries {
+	ix, addresses, admins := newIndex(m.Nodes, p.parts), []addressed(nil), map[personKey]struct{}{}
+	see := func(kind string, x roster.Index) {
+		for i := range x.Len() {
+			e := x.At(i)
 			if kind == roster.Admins {
-				admins[e.PsUserID] = struct{}{}
+				admins[e.Key] = struct{}{}
 				continue
 			}
-			r := rowOf(e)
-			if r.id.part(p.parts) == k {
-				ix.rows = append(ix.rows, r)
+			if e.Key.Part(p.parts) == k {
+				ix.rows = append(ix.rows, rowOf(e))
 			}
-			if r.disp == rowActive && partOf(uint32(r.email>>32), p.parts) == k {
-				addresses = append(addresses, addressed{email: r.email, id: r.id})
+			if e.Is == roster.IsActive && roster.PartOf(uint32(e.Email>>32), p.parts) == k {
+				addresses = append(addresses, addressed{email: e.Email, id: e.Key})
 			}
 		}
 	}
@@ -115,19 +120,14 @@ func (t *turn) tally(ctx context.Context, m roster.Manifest, p *people, k int) (
 	return ix, nil
 }
 
-// readPages hands every person to see; with prove, it also checks that the pages are whole and as fetched. What
-// cannot be mended by trying again ends the publication.
-func (t *turn) readPages(ctx context.Context, m roster.Manifest, prove bool, see func(string, []entry)) error {
+// readPages hands the index of every page to see; with prove, it also checks that the pages are whole and as fetched.
+// What cannot be mended by trying again ends the publication.
+func (t *turn) readPages(ctx context.Context, m roster.Manifest, prove bool, see func(string, roster.Index)) error {
+	read := roster.Scan
 	if prove {
-		return permanentIsFinal(roster.Verify(ctx, t.deps.JS, m, see))
+		read = roster.Verify
 	}
-	for entries, err := range roster.Read[entry](ctx, t.deps.JS, m, roster.Users) {
-		if err != nil {
-			return permanentIsFinal(err)
-		}
-		see(roster.Users, entries)
-	}
-	return nil
+	return permanentIsFinal(read(ctx, t.deps.JS, m, see))
 }
 
 func permanentIsFinal(err error) error {
@@ -143,10 +143,10 @@ func (t *turn) part(ctx context.Context, m roster.Manifest, p *people, k int) (*
 		return p.whole, nil
 	}
 	ix := newIndex(m.Nodes, p.parts)
-	err := t.readPages(ctx, m, false, func(_ string, entries []entry) {
-		for _, e := range entries {
-			if r := rowOf(e); r.id.part(p.parts) == k {
-				ix.rows = append(ix.rows, r)
+	err := t.readPages(ctx, m, false, func(kind string, x roster.Index) {
+		for i := range x.Len() {
+			if e := x.At(i); kind == roster.Users && e.Key.Part(p.parts) == k {
+				ix.rows = append(ix.rows, rowOf(e))
 			}
 		}
 	})

@@ -102,14 +102,14 @@ func newComparison(p *people, o owned) *comparison {
 // see takes one entry of Productiv's list.
 func (c *comparison) see(u productiv.User) {
 	c.listed++
-	key, email := keyOf(u.AppUserID), hash64(roster.FoldEmail(u.Email))
+	key, email := keyOf(u.AppUserID), roster.AddressHash((u.Email))
 	delete(c.unfinished, key)
 	r := c.people.whole.find(key)
 	o, ours := c.owned.find(key)
 	_, stays := slices.BinarySearch(c.desired, email)
 	canonical, _ := roster.CanonicalEmail(u.Email)
 	switch {
-	case c.people.active(r) && r.content == content(canonical, u.Username, u.License):
+	case c.people.active(r) && r.content == roster.ContentHash(canonical, u.Username, u.License):
 		r.exact = true
 		c.witness(key)
 	case c.people.active(r):
@@ -122,7 +122,7 @@ func (c *comparison) see(u productiv.User) {
 		c.witness(key)
 	case stays:
 		c.stale = append(c.stale, stalePair{pair{u.AppUserID, u.Email}, email, email})
-	case r != nil && (r.disp == rowRemoved || r.disp == rowExcluded) || o.misses >= absentTwice:
+	case r != nil && (r.disp == roster.IsRemoved || r.disp == roster.IsExcluded) || o.misses >= absentTwice:
 		c.leavers = append(c.leavers, pair{u.AppUserID, u.Email})
 		c.gone[email] = struct{}{}
 	case r == nil:

@@ -275,7 +275,7 @@ func TestMissed(t *testing.T) {
 		person("active", "a@x"), {PsUserID: "removed", Disposition: roster.Removed}, {PsUserID: "excluded", Disposition: roster.Excluded},
 		person("twin1", "t@x"), person("twin2", "t@x"), {PsUserID: "rejected", Disposition: roster.Rejected},
 	}}.people()
-	p.shared[hash64(roster.FoldEmail("t@x"))] = 2
+	p.shared[roster.AddressHash(("t@x"))] = 2
 	for id, want := range map[string][3]int{
 		"active": {0, 0, 0}, "removed": {0, 0, 0}, "excluded": {0, 0, 0},
 		"nowhere": {1, 2, 2},
@@ -292,7 +292,7 @@ func TestMissed(t *testing.T) {
 func TestMissed_rejectedPeopleAreNotAbsent(t *testing.T) {
 	t.Parallel()
 	p := scene{entries: []entry{{PsUserID: "rejected", Disposition: roster.Rejected}, person("twin1", "t@x"), person("twin2", "t@x")}}.people()
-	p.shared[hash64(roster.FoldEmail("t@x"))] = 2
+	p.shared[roster.AddressHash(("t@x"))] = 2
 	for _, id := range []string{"rejected", "twin1"} {
 		if got := missed(p.whole.find(keyOf(id)), 1); got >= absentTwice {
 			t.Errorf("%s leaves", id)

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"slices"
 	"sort"
-	"strings"
 
 	"github.com/seatwire/seatwire/pkg/roster"
 )
@@ -21,39 +20,10 @@ type entry struct {
 	License     string `json:"license"`
 }
 
-// personKey stands for an id: 16 bytes instead of a string, which is what lets a million people fit.
-type personKey [16]byte
+// personKey stands for an id.
+type personKey = roster.Key
 
-func keyOf(id string) personKey {
-	sum := sha256.Sum256([]byte(id))
-	return personKey(sum[:16])
-}
-
-// part says which of parts equal ranges the key falls into.
-func (k personKey) part(parts int) int { return partOf(binary.BigEndian.Uint32(k[:4]), parts) }
-
-func partOf(hash uint32, parts int) int { return int(uint64(hash) * uint64(parts) >> 32) }
-
-// hash64 stands for strings that are only compared for equality.
-func hash64(parts ...string) uint64 {
-	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
-	return binary.BigEndian.Uint64(sum[:8])
-}
-
-// content is everything about a person that Productiv is told besides the id.
-func content(email, username, license string) uint64 { return hash64(email, username, license) }
-
-// Dispositions in one byte.
-const (
-	rowActive = iota
-	rowRemoved
-	rowExcluded
-	rowRejected
-)
-
-var dispositions = map[string]uint8{
-	roster.Active: rowActive, roster.Removed: rowRemoved, roster.Excluded: rowExcluded, roster.Rejected: rowRejected,
-}
+func keyOf(id string) personKey { return roster.KeyOf(id) }
 
 // row is one person of the roster, without any string, so that the garbage collector has nothing to follow.
 type row struct {
@@ -61,28 +31,29 @@ type row struct {
 	content uint64
 	// email is the hash of the folded address.
 	email uint64
-	disp  uint8
+	disp  roster.Code
 	// exact: Productiv holds this person just so. differs: it holds the id with other content. sent: in a chunk
 	// of this publication. refused: Productiv does not take this person. before: was exact at the first comparison.
 	exact, differs, sent, refused, before bool
 }
 
-func rowOf(e entry) row {
-	r := row{id: keyOf(e.PsUserID), content: content(e.Email, e.Username, e.License), disp: rowRejected}
-	if disp, known := dispositions[e.Disposition]; known {
-		r.disp = disp
-	}
-	if e.Email != "" {
-		r.email = hash64(roster.FoldEmail(e.Email))
-	}
-	return r
+func rowOf(e roster.Entry) row {
+	return row{id: e.Key, content: e.Content, email: e.Email, disp: e.Is}
+}
+
+// entry is e in short, as the normalizer writes it.
+func (e entry) entry() roster.Entry {
+	return roster.EntryOf(roster.Person{
+		PsUserID: e.PsUserID, Email: e.Email, Disposition: e.Disposition, Username: e.Username, License: e.License,
+	})
 }
 
 // index holds the people of a roster, or of one part of it, sorted by key.
 type index struct {
 	rows []row
-	// conflict is set when one id stands for two different people.
+	// conflict is set when one id stands for two different people; repeats are ids that were read more than once.
 	conflict bool
+	repeats  []personKey
 }
 
 // newIndex makes room for one of parts of a roster of n people.
@@ -104,6 +75,7 @@ func (ix *index) seal() {
 			return false
 		}
 		ix.conflict = ix.conflict || a != b
+		ix.repeats = append(ix.repeats, a.id)
 		return true
 	})
 }

@@ -12,7 +12,7 @@ import (
 func indexOf(entries ...entry) *index {
 	ix := newIndex(len(entries), 1)
 	for _, e := range entries {
-		ix.rows = append(ix.rows, rowOf(e))
+		ix.rows = append(ix.rows, rowOf(e.entry()))
 	}
 	ix.seal()
 	return ix
@@ -64,7 +64,7 @@ func TestIndex_mergesRepeatsAndFindsConflicts(t *testing.T) {
 func TestRowOf_unknownDispositionIsNoEvidence(t *testing.T) {
 	t.Parallel()
 	for _, disposition := range []string{"", "none", "suspended"} {
-		if r := rowOf(entry{PsUserID: "a", Email: "a@x", Disposition: disposition}); r.disp != rowRejected {
+		if r := rowOf(entry{PsUserID: "a", Email: "a@x", Disposition: disposition}.entry()); r.disp != roster.IsRejected {
 			t.Errorf("%q is %d", disposition, r.disp)
 		}
 	}
@@ -75,7 +75,7 @@ func TestPart_coversEveryKeyOnce(t *testing.T) {
 	for _, parts := range []int{1, 2, 3, 7, 64} {
 		sizes := make([]int, parts)
 		for i := range 64 * 200 {
-			k := keyOf(fmt.Sprint(i)).part(parts)
+			k := keyOf(fmt.Sprint(i)).Part(parts)
 			if k < 0 || k >= parts {
 				t.Fatalf("part %d of %d", k, parts)
 			}
@@ -87,7 +87,7 @@ func TestPart_coversEveryKeyOnce(t *testing.T) {
 			}
 		}
 	}
-	if partOf(0, 5) != 0 || partOf(1<<32-1, 5) != 4 {
+	if roster.PartOf(0, 5) != 0 || roster.PartOf(1<<32-1, 5) != 4 {
 		t.Error("the ends are outside")
 	}
 }

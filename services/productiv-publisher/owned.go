@@ -185,7 +185,7 @@ func (t *turn) countMisses(ctx context.Context, m roster.Manifest, p *people, ne
 				return false, err
 			}
 			key := keyOf(o.AppUserID)
-			if key.part(p.parts) != k {
+			if key.Part(p.parts) != k {
 				continue
 			}
 			misses := missed(ix.find(key), o.Misses)

@@ -116,9 +116,9 @@ func (s *sealer) additions(ctx context.Context, m roster.Manifest, p *people, al
 		if err := s.keepOwners(ctx, next, p, ix, k, all); err != nil {
 			return err
 		}
-		if err := s.send(ctx, m, next, p, ix, k, all); err != nil {
-			return err
-		}
+	}
+	if err := s.send(ctx, m, next, p, all); err != nil {
+		return err
 	}
 	if err := s.flush(ctx); err != nil {
 		return err
@@ -139,7 +139,7 @@ func (s *sealer) keepOwners(ctx context.Context, next *ledger, p *people, ix *in
 			return err
 		}
 		key := keyOf(o.AppUserID)
-		if key.part(p.parts) != k || due(p, ix.find(key), all) {
+		if key.Part(p.parts) != k || due(p, ix.find(key), all) {
 			continue
 		}
 		if err := next.add(ctx, o); err != nil {
@@ -149,22 +149,16 @@ func (s *sealer) keepOwners(ctx context.Context, next *ledger, p *people, ix *in
 	return nil
 }
 
-// send puts the people of part k who are due into chunks, and into the ledger.
-func (s *sealer) send(ctx context.Context, m roster.Manifest, next *ledger, p *people, ix *index, k int, all bool) error {
+// send puts the people who are due into chunks, and into the ledger.
+func (s *sealer) send(ctx context.Context, m roster.Manifest, next *ledger, p *people, all bool) error {
 	for entries, err := range roster.Read[entry](ctx, s.deps.JS, m, roster.Users) {
 		if err != nil {
 			return permanentIsFinal(err)
 		}
 		for _, e := range entries {
-			key := keyOf(e.PsUserID)
-			if key.part(p.parts) != k {
+			if !p.take(e, all) {
 				continue
 			}
-			r := ix.find(key)
-			if !due(p, r, all) {
-				continue
-			}
-			r.sent = true
 			if err := next.add(ctx, roster.Owner{AppUserID: e.PsUserID, Email: e.Email}); err != nil {
 				return err
 			}
@@ -174,6 +168,25 @@ func (s *sealer) send(ctx context.Context, m roster.Manifest, next *ledger, p *p
 		}
 	}
 	return nil
+}
+
+// take reports whether a person is due, and takes them once, however often they were read.
+func (p *people) take(e entry, all bool) bool {
+	key := keyOf(e.PsUserID)
+	if p.whole != nil {
+		r := p.whole.find(key)
+		taken := due(p, r, all)
+		if taken {
+			r.sent = true
+		}
+		return taken
+	}
+	r := rowOf(e.entry())
+	sent, repeated := p.repeats[key]
+	if repeated {
+		p.repeats[key] = true
+	}
+	return !sent && due(p, &r, all)
 }
 
 // seal fixes the whole plan before its first byte leaves: chunks in the stream, then the plan in the state.
