@@ -49,7 +49,7 @@ func New(cfg *config.Config, deps Deps) *Deprovisioner {
 		connections[c.Name] = r
 		d.lanes = append(d.lanes, &lane{
 			js: deps.Conn.JS(), feedJS: deps.Conn.ConsumeJS(), rules: r, beats: d.beats, log: deps.Log, metrics: m,
-			vendor: vendor{plan: deps.Plans[c.Name], rules: r, paused: d.pausedOn(c.Name), now: utcNow},
+			vendor: vendor{plan: deps.Plans[c.Name], rules: r, paused: d.pausedOn(c.Name), now: utcNow, ids: &identifiers{}},
 		})
 	}
 	d.intake = newIntake(deps.Conn.JS(), connections, m, utcNow)

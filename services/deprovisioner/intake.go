@@ -1,9 +1,11 @@
 package deprovisioner
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -36,7 +38,9 @@ type intake struct {
 
 // claimEntry is one event's document on its way into the ledger.
 type claimEntry struct {
-	subject  string
+	subject string
+	// sequence is the event's place in its stream.
+	sequence uint64
 	content  string
 	document any
 	// done is told nil when the document is durable, or was before.
@@ -88,13 +92,13 @@ func (i *intake) read(d bus.Delivery, body []byte) (*claimEntry, error) {
 	}
 	if base == events.DeprovisionRequestedSubject {
 		request := accept(e, tokens[1], r, i.now())
-		return &claimEntry{deprovision.RequestSubject(r.connection, request.Key), request.Content, request, make(chan error, 1)}, nil
+		return &claimEntry{deprovision.RequestSubject(r.connection, request.Key), d.Sequence, request.Content, request, make(chan error, 1)}, nil
 	}
 	cancel, err := acceptCancel(e, tokens[1], r.connection, i.now())
 	if err != nil {
 		return nil, err
 	}
-	return &claimEntry{deprovision.CancelSubject(r.connection, cancel.Key), cancel.Content, cancel, make(chan error, 1)}, nil
+	return &claimEntry{deprovision.CancelSubject(r.connection, cancel.Key), d.Sequence, cancel.Content, cancel, make(chan error, 1)}, nil
 }
 
 // run commits groups until ctx ends. A group that the ledger does not take is offered again and again: while the
@@ -124,8 +128,10 @@ func (i *intake) group(first *claimEntry) []*claimEntry {
 	return group
 }
 
-// settle brings a group into the ledger and answers every handler.
+// settle brings a group into the ledger and answers every handler. Handlers overtake each other, and of two events of
+// one identity the first in the stream is the one that counts.
 func (i *intake) settle(ctx context.Context, group []*claimEntry) {
+	slices.SortFunc(group, func(a, b *claimEntry) int { return cmp.Compare(a.sequence, b.sequence) })
 	for {
 		verdicts, err := i.commit(ctx, group)
 		if err == nil {

@@ -2,11 +2,14 @@ package deprovisioner
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/seatwire/seatwire/pkg/deprovision"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/pluralsight"
+	"github.com/seatwire/seatwire/pkg/roster"
 )
 
 // Pluralsight is what the deprovisioner asks of a plan; *pluralsight.Client is one.
@@ -31,6 +34,8 @@ type vendor struct {
 	// paused reads the operator's switch; an error counts as paused.
 	paused func(ctx context.Context) (bool, error)
 	now    func() time.Time
+	// ids is shared by all looks at the plan.
+	ids *identifiers
 }
 
 // do makes a call. It never fails: trouble is an input like any other.
@@ -86,22 +91,63 @@ func (v vendor) look(ctx context.Context, requests []deprovision.Request) (*peop
 		}
 	}
 	if len(missing) > 0 {
-		err = v.walk(ctx, p, missing)
+		if err = v.walk(ctx, p, missing); err != nil {
+			return nil, err
+		}
 	}
-	return p, err
+	if err := v.namesakes(ctx, p, emails); err != nil {
+		return nil, err
+	}
+	return p, v.checkIdentifiers(ctx, p)
+}
+
+// checkIdentifiers marks identifiers that somebody else of the plan has too.
+func (v vendor) checkIdentifiers(ctx context.Context, p *people) error {
+	if len(p.sso) == 0 {
+		return nil
+	}
+	shared, err := v.ids.among(ctx, v)
+	if err != nil {
+		return err
+	}
+	for id := range p.sso {
+		if shared(id) {
+			p.sso[id] = max(p.sso[id], 2)
+		}
+	}
+	return nil
+}
+
+// namesakes adds whoever shares an address with somebody who was found in another way than by it: the row will carry
+// that address and could hit either. Without it a batch would be sealed that the last look before sending, which asks
+// for every row's address, dissolves again for ever.
+func (v vendor) namesakes(ctx context.Context, p *people, asked []string) error {
+	looked := map[string]bool{}
+	for _, address := range asked {
+		looked[roster.FoldEmail(address)] = true
+	}
+	var emails []string
+	for _, id := range slices.Sorted(maps.Keys(p.byID)) {
+		if u := p.byID[id]; u.Email != "" && !looked[roster.FoldEmail(u.Email)] {
+			emails = append(emails, u.Email)
+		}
+	}
+	if len(emails) == 0 {
+		return nil
+	}
+	users, err := v.plan.Lookup(ctx, emails)
+	for _, u := range users {
+		p.add(u)
+	}
+	return err
 }
 
 // walk reads the whole plan for those whom the address filter did not find: requests that give only a psUserId, and
 // addresses that are additional ones or spelt in another way, which nobody promises that the filter matches. Only
 // people that somebody asked for are kept. It goes to the end, because a second match makes the first one ambiguous.
 func (v vendor) walk(ctx context.Context, p *people, missing []deprovision.Request) error {
-	seen, after := map[string]bool{}, ""
-	for range maxPages {
-		page, err := v.plan.Users(ctx, after)
-		if err != nil {
-			return err
-		}
-		for _, u := range page.Users {
+	return v.pages(ctx, func(users []pluralsight.User) {
+		for _, u := range users {
 			one := newPeople([]pluralsight.User{u}, nil, p.readAt)
 			for _, r := range missing {
 				if one.knows(r) {
@@ -110,6 +156,27 @@ func (v vendor) walk(ctx context.Context, p *people, missing []deprovision.Reque
 				}
 			}
 		}
+	})
+}
+
+// everybody hands over each person's id and SSO identifier.
+func (v vendor) everybody(ctx context.Context, see func(psUserID, sso string)) error {
+	return v.pages(ctx, func(users []pluralsight.User) {
+		for _, u := range users {
+			see(u.PsUserID, u.CurrentSSOIdentifier)
+		}
+	})
+}
+
+// pages reads the whole plan, page by page.
+func (v vendor) pages(ctx context.Context, see func([]pluralsight.User)) error {
+	seen, after := map[string]bool{}, ""
+	for range maxPages {
+		page, err := v.plan.Users(ctx, after)
+		if err != nil {
+			return err
+		}
+		see(page.Users)
 		if !page.HasNext {
 			return nil
 		}
