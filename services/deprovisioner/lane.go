@@ -65,7 +65,7 @@ func (l *lane) try(ctx context.Context) error {
 	bye, cancelBye := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancelBye()
 	if !errors.Is(err, errLaneLost) {
-		t.note(bye)
+		_ = t.note(bye) // what could not be written is found again at the next load
 		if handErr := handBack(bye, l.js, l.rules.connection, fence, time.Now().UTC()); handErr != nil && !isConflict(handErr) {
 			l.log.Info("lane not handed back", "connection", l.rules.connection, "error", fault.Text(handErr))
 		}

@@ -48,7 +48,7 @@ func (b *beats) run(ctx context.Context) error {
 	if err != nil {
 		return fault.New(fault.Transient, "beats-unheard", "listen to the other replicas").Because(err)
 	}
-	defer sub.Unsubscribe()
+	defer func() { _ = sub.Unsubscribe() }() // the connection may be gone already
 	tick := time.NewTicker(beatEvery)
 	defer tick.Stop()
 	for {

@@ -32,7 +32,6 @@ type world struct {
 	jobs []job
 
 	ledger map[string]json.RawMessage
-	kinds  map[string]func(json.RawMessage) any
 	book   *book
 	call   call
 	wake   time.Time
