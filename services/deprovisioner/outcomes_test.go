@@ -286,7 +286,8 @@ type mixedEvent struct {
 }
 
 // mixed is requests of three sources in random order; one in twenty comes again, and one in twenty comes again under
-// its identity for somebody else, each anywhere after its first.
+// its identity for somebody else, each anywhere after its first. The latter only for people whom two requests name:
+// which of two events of one identity two replicas take first is not promised.
 func mixed(people, requests int) (out []mixedEvent) {
 	random := rand.New(rand.NewPCG(1, 2))
 	after := map[int][]mixedEvent{}
@@ -294,10 +295,10 @@ func mixed(people, requests int) (out []mixedEvent) {
 		e := mixedEvent{[]string{"hr", "it", "idp"}[n%3], fmt.Sprint(n), n % people}
 		out = append(out, e)
 		again := len(out) + random.IntN(requests-len(out)+1)
-		switch n % 20 {
-		case 0:
+		switch {
+		case n%20 == 0:
 			after[again] = append(after[again], e)
-		case 10:
+		case n%20 == 10 && n%people < requests-people:
 			e.person = (n + 1) % people
 			after[again] = append(after[again], e)
 		}

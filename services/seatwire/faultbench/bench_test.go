@@ -45,6 +45,10 @@ type Options struct {
 	Latency time.Duration
 	// CallTimeout of each vendor call; 0 is 30 s.
 	CallTimeout time.Duration
+	// Attempts of what may be repeated; 0 is 3.
+	Attempts int
+	// Deprovision holds the members of that section of each connection, as YAML; empty is the program's own defaults.
+	Deprovision string
 }
 
 // Bench is a whole deployment, every part a process, with judges for vendors.
@@ -70,7 +74,7 @@ func Start(t *testing.T, o Options) *Bench {
 	t.Helper()
 	o.Connections, o.Services = defaulted(o.Connections, "acme"), defaulted(o.Services, services...)
 	o.Replicas, o.PageSize, o.BatchSize = cmp.Or(o.Replicas, 1), cmp.Or(o.PageSize, 100), cmp.Or(o.BatchSize, 1000)
-	o.CallTimeout = cmp.Or(o.CallTimeout, 30*time.Second)
+	o.CallTimeout, o.Attempts = cmp.Or(o.CallTimeout, 30*time.Second), cmp.Or(o.Attempts, 3)
 	b := &Bench{t: t, options: o, dir: t.TempDir(), replicas: map[string][]*program{}, changed: make(chan struct{})}
 	b.vendors = newVendors(t, o, b.ring)
 	b.broker = startBroker(t)
@@ -144,8 +148,8 @@ func (b *Bench) add(service string, replica int) {
 
 // configure writes the file of one process: the same for all, but for the vendors' addresses.
 func (b *Bench) configure(by owner) string {
-	text := fmt.Sprintf("nats: {url: %q}\nretry: {initialDelay: 50ms, maxDelay: 1s, callTimeout: %s}\nconnections:\n",
-		b.broker.url(), b.options.CallTimeout)
+	text := fmt.Sprintf("nats: {url: %q}\nretry: {maxAttempts: %d, initialDelay: 50ms, maxDelay: 1s, callTimeout: %s}\nconnections:\n",
+		b.broker.url(), b.options.Attempts, b.options.CallTimeout)
 	for _, name := range b.options.Connections {
 		text += fmt.Sprintf(`  - name: %s
     pluralsight:
@@ -160,8 +164,9 @@ func (b *Bench) configure(by owner) string {
       batchSize: %d
     sync: {every: 0}
     guards: {maxRemovalPercent: 100, maxRemovals: 1000000, maxRemovalPercent24h: 100}
+    deprovision: {%s}
 `, name, b.address(by, toPluralsight), b.address(by, toPluralsight), keyPrefix+name, b.options.PageSize,
-			b.address(by, toProductiv), appOf(name), tokenPrefix+name, b.options.BatchSize)
+			b.address(by, toProductiv), appOf(name), tokenPrefix+name, b.options.BatchSize, b.options.Deprovision)
 	}
 	file := filepath.Join(b.dir, fmt.Sprintf("%s-%d.yaml", by.service, by.replica))
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
