@@ -7,4 +7,5 @@ bin/bench -people 100000
 for people in 10000 100000 1000000; do
   bin/bench -people $people -skip-plain
 done
+bin/bench -intake 5000
 bin/bench -people 6000 -latency 150ms -modes reconcile

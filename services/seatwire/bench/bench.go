@@ -88,7 +88,7 @@ func inWorld(o Options, body func(*world) (time.Duration, error)) (time.Duration
 
 func (r *Result) pipeline(ctx context.Context) error {
 	_, err := inWorld(r.Options, func(w *world) (time.Duration, error) {
-		file, err := w.config(r.Mode)
+		file, err := w.config(r.Mode, "")
 		if err != nil {
 			return 0, err
 		}

@@ -73,8 +73,8 @@ func (w *world) close() {
 	w.nats.Shutdown()
 }
 
-// config writes the services' file.
-func (w *world) config(mode string) (string, error) {
+// config writes the services' file; more is added to the connection.
+func (w *world) config(mode, more string) (string, error) {
 	text := fmt.Sprintf(`
 nats: {url: %q}
 connections:
@@ -82,7 +82,8 @@ connections:
     pluralsight: {graphqlUrl: %s/graphql, deprovisionUrl: %s/deprovision, token: {value: %s}}
     productiv: {baseUrl: %s, appId: %s, accessToken: {value: %s}, mode: %s}
     sync: {every: 0}
-`, w.nats.ClientURL(), benchConnection, w.psURL, w.psURL, benchKey, w.pvURL, benchApp, benchToken, mode)
+%s
+`, w.nats.ClientURL(), benchConnection, w.psURL, w.psURL, benchKey, w.pvURL, benchApp, benchToken, mode, more)
 	file := filepath.Join(w.dir, "seatwire.yaml")
 	return file, os.WriteFile(file, []byte(text), 0o600)
 }
