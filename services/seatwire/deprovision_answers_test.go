@@ -116,12 +116,17 @@ func (w *exits) play(cases []answerCase) {
 				w.ask(request{source: "hr", id: fmt.Sprintf("%d-%d", n, i), email: p.Email})
 			}
 			settled := w.outcomes((n + 1) * leavingTogether)
+			batches := map[string]bool{} // a slow machine may close the first before everybody is asked for
 			for i, p := range people {
-				w.checkAnswer(t, c, p, settled[fmt.Sprintf("hr %d-%d", n, i)])
+				answered := settled[fmt.Sprintf("hr %d-%d", n, i)]
+				w.checkAnswer(t, c, p, answered)
+				batches[answered.BatchID] = true
 			}
 			files := len(w.files(false)) - before
-			if c.files != 0 && files != max(c.files, 0) {
-				t.Errorf("%d files in earnest, want %d", files, c.files)
+			// What happens once happens to the first of several batches.
+			least, most := c.files+len(batches)-1, c.files*len(batches)
+			if c.files > 0 && (files < least || files > most) || c.files < 0 && files != 0 {
+				t.Errorf("%d files in earnest for %d batches, want %d to %d", files, len(batches), least, most)
 			}
 			w.pluralsight.ClearFaults()
 			if err := w.pluralsight.SetSwitches(testPlan, plain); err != nil {
