@@ -3,7 +3,6 @@ package bus
 import (
 	"context"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/fault"
 )
 
@@ -38,12 +38,9 @@ const (
 )
 
 const (
-	deadLetterSubject = "seatwire.v1.deadletter"
 	unknownConnection = "unknown"
 	maxErrorText      = 1 << 10 // bytes
 )
-
-var legalToken = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
 // DeadLetters keeps messages that a stage gave up on, with their reason.
 type DeadLetters struct {
@@ -68,10 +65,10 @@ func (l *DeadLetters) Put(ctx context.Context, d Delivery, body []byte, reason s
 
 func (l *DeadLetters) subject(d Delivery) string {
 	connection := l.connectionOf(d.Subject)
-	if !legalToken.MatchString(connection) {
+	if !events.LegalName(connection) {
 		connection = unknownConnection
 	}
-	return strings.Join([]string{deadLetterSubject, l.service, connection}, ".")
+	return events.Subject(events.DeadLetterSubject, l.service, connection)
 }
 
 // id holds the storing time too: a stream that was deleted and declared again counts from one, and its messages are

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/natstest"
 )
 
@@ -47,7 +48,7 @@ const testAckWait = 600 * time.Millisecond
 func declare(t testing.TB, js jetstream.JetStream, change ...func(*jetstream.ConsumerConfig)) {
 	t.Helper()
 	declareStream(t, js, jetstream.StreamConfig{Name: "W", Subjects: []string{"w.>"}, AllowAtomicPublish: true})
-	declareStream(t, js, jetstream.StreamConfig{Name: "DEAD", Subjects: []string{deadLetterSubject + ".>"}})
+	declareStream(t, js, jetstream.StreamConfig{Name: "DEAD", Subjects: []string{events.DeadLetterSubject + ".>"}})
 	declareConsumer(t, js, change...)
 }
 

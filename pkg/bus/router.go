@@ -11,6 +11,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/fault"
 )
 
@@ -82,7 +83,7 @@ type Router struct {
 // NewRouter wires a router and starts nothing.
 func NewRouter(cfg RouterConfig, deps Deps) (*Router, error) {
 	switch {
-	case !legalToken.MatchString(cfg.Service):
+	case !events.LegalName(cfg.Service):
 		return nil, fmt.Errorf("router: service %q is no legal name", cfg.Service)
 	case cfg.ConnectionOf == nil:
 		return nil, errors.New("router: ConnectionOf is missing")

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/natstest"
 )
@@ -284,7 +285,7 @@ func TestRouter_crashSuspect(t *testing.T) {
 func TestRouter_deadLetterStreamFull(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, RouterConfig{MaxDeliveries: 2})
-	full := jetstream.StreamConfig{Name: "DEAD", Subjects: []string{deadLetterSubject + ".>"}, MaxBytes: 1}
+	full := jetstream.StreamConfig{Name: "DEAD", Subjects: []string{events.DeadLetterSubject + ".>"}, MaxBytes: 1}
 	declareStream(t, r.js, full)
 	r.start(t, 1, func(context.Context, Delivery, []byte) error { return fault.New(fault.Permanent, "bad", "no good") })
 	publish(t, r.js, "w.acme", "")

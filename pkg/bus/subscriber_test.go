@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/natstest"
 )
 
@@ -455,7 +456,7 @@ func TestLeaderLoss(t *testing.T) {
 	t.Parallel()
 	cluster := natstest.RunCluster(t)
 	js, c := cluster.JetStream(t), dialTest(t, cluster)
-	for name, subject := range map[string]string{"W": "w.>", "DEAD": deadLetterSubject + ".>"} {
+	for name, subject := range map[string]string{"W": "w.>", "DEAD": events.DeadLetterSubject + ".>"} {
 		declareStream(t, js, jetstream.StreamConfig{Name: name, Subjects: []string{subject}, Replicas: 3})
 	}
 	declareConsumer(t, js, func(cfg *jetstream.ConsumerConfig) { cfg.AckWait = 5 * time.Second })

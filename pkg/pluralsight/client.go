@@ -17,6 +17,9 @@ import (
 	"github.com/seatwire/seatwire/pkg/policy"
 )
 
+// vendor is the name of the other side in logs and metrics.
+const vendor = "pluralsight"
+
 // Config says which plan, with which key, and how patiently.
 type Config struct {
 	// URL of the GraphQL endpoint.
@@ -47,10 +50,9 @@ type Deps struct {
 
 // Client talks to Pluralsight for one plan. It is safe for concurrent use.
 type Client struct {
-	cfg        Config
-	log        *slog.Logger
-	connection string
-	requests   *prometheus.CounterVec
+	cfg      Config
+	log      *slog.Logger
+	requests *policy.Requests
 	// reads is for calls that change nothing, writes for the one that does: see newOneShotClient.
 	reads, writes *http.Client
 	optional      optional
@@ -66,18 +68,17 @@ type Client struct {
 // New returns a client. It makes no call and reads no token; what is wrong with cfg shows at the first call.
 func New(cfg Config, deps Deps) *Client {
 	c := &Client{
-		cfg:        cfg,
-		log:        deps.Log,
-		connection: deps.Connection,
-		reads:      newHTTPClient(),
-		writes:     newOneShotClient(),
-		optional:   optional{probing: make(chan struct{}, 1)},
+		cfg:      cfg,
+		log:      deps.Log,
+		reads:    newHTTPClient(),
+		writes:   newOneShotClient(),
+		optional: optional{probing: make(chan struct{}, 1)},
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	c.log = c.log.With("vendor", vendor, "connection", deps.Connection)
-	c.requests = requestCounter(deps.Registry, c.log)
+	c.requests = policy.NewRequests(deps.Registry, c.log, vendor, deps.Connection)
 	c.pageSize.Store(int64(max(1, cfg.PageSize)))
 	c.users = policy.New[answered[wire.UsersPageResponse]](cfg.Retry, c.onRetry)
 	c.admins = policy.New[answered[wire.PlanAdminsPageResponse]](cfg.Retry, c.onRetry)

@@ -33,7 +33,7 @@ func (c *Client) Deprovision(ctx context.Context, o Order) (Answer, error) {
 	if !o.armed {
 		return policy.Do(ctx, c.dryRuns, func(ctx context.Context) (Answer, error) {
 			a, err := c.post(ctx, o)
-			c.count("deprovision-dry-run", err)
+			c.requests.Count("deprovision-dry-run", err)
 			return a, err
 		})
 	}
@@ -43,7 +43,7 @@ func (c *Client) Deprovision(ctx context.Context, o Order) (Answer, error) {
 		defer cancel()
 	}
 	a, err := c.post(ctx, o)
-	c.count("deprovision-apply", err)
+	c.requests.Count("deprovision-apply", err)
 	return a, err
 }
 

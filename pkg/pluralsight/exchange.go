@@ -35,7 +35,7 @@ type exchange struct {
 // callers drop it then.
 func (x *exchange) MakeRequest(ctx context.Context, q *graphql.Request, resp *graphql.Response) error {
 	err := x.send(ctx, q, resp.Data)
-	x.client.count(x.operation, err)
+	x.client.requests.Count(x.operation, err)
 	return err
 }
 

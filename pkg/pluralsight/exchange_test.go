@@ -276,7 +276,7 @@ func TestClient_CountsRequests(t *testing.T) {
 	b := newBench(t, func(n int, _ question) reply { return replies[n-1] })
 	// A second client shares the counter; anything else would panic or lose counts.
 	twin := New(Config{}, Deps{Registry: b.registry, Connection: "other"})
-	twin.count("users", nil)
+	twin.requests.Count("users", nil)
 	if _, err := b.Users(t.Context(), ""); err != nil {
 		t.Fatal(err)
 	}

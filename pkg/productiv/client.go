@@ -30,6 +30,9 @@ import (
 	"github.com/seatwire/seatwire/pkg/policy"
 )
 
+// vendor is the name of the other side in logs and metrics.
+const vendor = "productiv"
+
 // Config says which app, with which credentials, and how patiently.
 type Config struct {
 	// BaseURL of the push API, without the path.
@@ -66,11 +69,10 @@ type Deps struct {
 
 // Client talks to Productiv for one app. It is safe for concurrent use.
 type Client struct {
-	cfg        Config
-	log        *slog.Logger
-	connection string
-	requests   *prometheus.CounterVec
-	usersURL   string
+	cfg      Config
+	log      *slog.Logger
+	requests *policy.Requests
+	usersURL string
 	// reads is for calls that change nothing, writes for those that do: see newGuardedClient.
 	reads, writes *http.Client
 	tokens        tokenSource
@@ -93,19 +95,18 @@ type tokenSource interface {
 func New(cfg Config, deps Deps) *Client {
 	lifetime, stop := context.WithCancel(context.Background())
 	c := &Client{
-		cfg:        cfg,
-		log:        deps.Log,
-		connection: deps.Connection,
-		usersURL:   strings.TrimRight(cfg.BaseURL, "/") + "/services/push/v1/customer/apps/" + url.PathEscape(cfg.AppID) + "/users",
-		reads:      newHTTPClient(),
-		stop:       stop,
+		cfg:      cfg,
+		log:      deps.Log,
+		usersURL: strings.TrimRight(cfg.BaseURL, "/") + "/services/push/v1/customer/apps/" + url.PathEscape(cfg.AppID) + "/users",
+		reads:    newHTTPClient(),
+		stop:     stop,
 	}
 	c.writes = newGuardedClient(c.guard)
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	c.log = c.log.With("vendor", vendor, "connection", deps.Connection)
-	c.requests = requestCounter(deps.Registry, c.log)
+	c.requests = policy.NewRequests(deps.Registry, c.log, vendor, deps.Connection)
 	c.tokens = c.newTokenSource(lifetime)
 	c.pages = policy.New[Page](cfg.Retry, c.onRetry)
 	c.adds = policy.New[struct{}](cfg.Retry, c.onRetry)

@@ -223,8 +223,8 @@ func TestNew_ClientsShareTheCounter(t *testing.T) {
 	a, b := New(Config{}, Deps{Registry: reg, Connection: "a"}), New(Config{}, Deps{Registry: reg, Connection: "b"})
 	defer a.Close()
 	defer b.Close()
-	a.count("add", nil)
-	b.count("add", context.Canceled)
+	a.requests.Count("add", nil)
+	b.requests.Count("add", context.Canceled)
 	if n, err := testutil.GatherAndCount(reg, "seatwire_vendor_requests_total"); n != 2 || err != nil {
 		t.Errorf("%d series, %v", n, err)
 	}

@@ -49,7 +49,7 @@ func send[T any](ctx context.Context, c *Client, k call, token string, read func
 	if err == nil {
 		answer, err = read(text)
 	}
-	c.count(k.operation, err)
+	c.requests.Count(k.operation, err)
 	return answer, err
 }
 

@@ -61,7 +61,7 @@ func (e *tokenEndpoint) fetch(ctx context.Context) (string, time.Duration, error
 
 func (e *tokenEndpoint) ask(ctx context.Context, style AuthStyle) (string, time.Duration, error) {
 	token, life, err := e.roundTrip(ctx, style)
-	e.client.count("token", err)
+	e.client.requests.Count("token", err)
 	return token, life, err
 }
 

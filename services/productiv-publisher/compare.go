@@ -75,7 +75,7 @@ type comparison struct {
 	// gone are the addresses of leavers, so that people are counted, not entries.
 	gone map[uint64]struct{}
 	// foreign is how many entries are not ours; absent how many owned people have no evidence for one sweep.
-	foreign, absent, listed int
+	foreign, absent int
 	// witnesses are entries that stay as they are, to see whether an addition replaces the list.
 	witnesses map[personKey]struct{}
 }
@@ -101,7 +101,6 @@ func newComparison(p *people, o owned) *comparison {
 
 // see takes one entry of Productiv's list.
 func (c *comparison) see(u productiv.User) {
-	c.listed++
 	key, email := keyOf(u.AppUserID), roster.AddressHash((u.Email))
 	delete(c.unfinished, key)
 	r := c.people.whole.find(key)

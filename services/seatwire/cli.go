@@ -166,11 +166,11 @@ func (c *invocation) config() (*config.Config, error) {
 
 // connection finds the connection that an argument names.
 func connection(cfg *config.Config, name string) (config.Connection, error) {
+	if c, known := cfg.Connection(name); known {
+		return c, nil
+	}
 	var names []string
 	for _, c := range cfg.Connections {
-		if c.Name == name {
-			return c, nil
-		}
 		names = append(names, c.Name)
 	}
 	return config.Connection{}, plain("no connection %q is configured; there are: %s", name, strings.Join(names, ", "))

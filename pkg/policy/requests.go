@@ -1,4 +1,4 @@
-package productiv
+package policy
 
 import (
 	"errors"
@@ -9,10 +9,17 @@ import (
 	"github.com/seatwire/seatwire/pkg/fault"
 )
 
-const vendor = "productiv"
+// Requests counts one client's HTTP requests. All vendors' clients share the counter, made by whoever comes first.
+type Requests struct {
+	counter            *prometheus.CounterVec
+	vendor, connection string
+}
 
-// requestCounter returns the counter that all vendors' clients share, made by whoever comes first. Name, help and
-// labels are package pluralsight's to the letter: the registry refuses two of one name that differ.
+// NewRequests returns the count of a connection's requests to a vendor. Without a registry nothing is exposed.
+func NewRequests(reg prometheus.Registerer, log *slog.Logger, vendor, connection string) *Requests {
+	return &Requests{requestCounter(reg, log), vendor, connection}
+}
+
 func requestCounter(reg prometheus.Registerer, log *slog.Logger) *prometheus.CounterVec {
 	counter := prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "seatwire_vendor_requests_total",
@@ -34,11 +41,11 @@ func requestCounter(reg prometheus.Registerer, log *slog.Logger) *prometheus.Cou
 	return counter
 }
 
-// count records one request. One that its caller gave up counts as transient.
-func (c *Client) count(operation string, err error) {
+// Count records one request. One that its caller gave up counts as transient.
+func (r *Requests) Count(operation string, err error) {
 	class := "ok"
 	if err != nil {
 		class = fault.ClassOf(err).String()
 	}
-	c.requests.WithLabelValues(vendor, c.connection, operation, class).Inc()
+	r.counter.WithLabelValues(r.vendor, r.connection, operation, class).Inc()
 }
