@@ -170,13 +170,38 @@ func (v vendor) everybody(ctx context.Context, see func(psUserID, sso string)) e
 
 // pages reads the whole plan, page by page.
 func (v vendor) pages(ctx context.Context, see func([]pluralsight.User)) error {
+	return toTheEnd(func(after string) (pluralsight.Page, error) {
+		page, err := v.plan.Users(ctx, after)
+		if err == nil {
+			see(page.Users)
+		}
+		return page.Page, err
+	})
+}
+
+func (v vendor) admins(ctx context.Context) (admins []pluralsight.Admin, err error) {
+	if !v.rules.ProtectAdmins {
+		return nil, nil
+	}
+	err = toTheEnd(func(after string) (pluralsight.Page, error) {
+		page, err := v.plan.Admins(ctx, after)
+		admins = append(admins, page.Admins...)
+		return page.Page, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return admins, nil
+}
+
+// toTheEnd reads a list page by page. A list that goes in circles is an error, not an end.
+func toTheEnd(read func(after string) (pluralsight.Page, error)) error {
 	seen, after := map[string]bool{}, ""
 	for range maxPages {
-		page, err := v.plan.Users(ctx, after)
+		page, err := read(after)
 		if err != nil {
 			return err
 		}
-		see(page.Users)
 		if !page.HasNext {
 			return nil
 		}
@@ -185,29 +210,7 @@ func (v vendor) pages(ctx context.Context, see func([]pluralsight.User)) error {
 		}
 		seen[page.EndCursor], after = true, page.EndCursor
 	}
-	return fault.New(fault.Permanent, "too-many-pages", "the plan has more than %d pages", maxPages)
-}
-
-func (v vendor) admins(ctx context.Context) (admins []pluralsight.Admin, err error) {
-	if !v.rules.ProtectAdmins {
-		return nil, nil
-	}
-	seen, after := map[string]bool{}, ""
-	for range maxPages {
-		page, err := v.plan.Admins(ctx, after)
-		if err != nil {
-			return nil, err
-		}
-		admins = append(admins, page.Admins...)
-		if !page.HasNext {
-			return admins, nil
-		}
-		if seen[page.EndCursor] {
-			return nil, fault.New(fault.Transient, "repeated-cursor", "Pluralsight's pages go in circles")
-		}
-		seen[page.EndCursor], after = true, page.EndCursor
-	}
-	return nil, fault.New(fault.Permanent, "too-many-pages", "the plan has more than %d pages of admins", maxPages)
+	return fault.New(fault.Permanent, "too-many-pages", "the list has more than %d pages", maxPages)
 }
 
 func options(b deprovision.Batch) pluralsight.Options {
