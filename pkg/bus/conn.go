@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -36,14 +37,12 @@ const (
 type Options struct {
 	// URL is nats://host:port[,…]. It is ignored with InProcess.
 	URL string
-	// Credentials is a NATS credentials file, read again at every reconnect.
+	// Credentials is a NATS credentials file, or one that holds a user's nkey seed. It is read again at every reconnect.
 	Credentials string
 	// CA, Cert and Key are PEM files; Cert and Key come together.
 	CA, Cert, Key string
 	// Name shows in the broker's connection list. Use the program's name.
 	Name string
-	// InboxPrefix keeps answers private where permissions give each user a prefix of its own. Empty: _INBOX.
-	InboxPrefix string
 	// InProcess connects to an embedded server without a socket.
 	InProcess nats.InProcessConnProvider
 	// Registry receives the connection metrics. Nil: they are not exposed.
@@ -79,7 +78,11 @@ func Connect(ctx context.Context, opts Options, log *slog.Logger) (*Conn, error)
 }
 
 func dial(ctx context.Context, opts Options, role string, h *health) (*nats.Conn, jetstream.JetStream, error) {
-	nc, err := attempt(ctx, opts.URL, append(opts.nats(role), h.handlers(role)...))
+	options, err := opts.nats(role)
+	if err != nil {
+		return nil, nil, unreachable(opts.URL, err)
+	}
+	nc, err := attempt(ctx, opts.URL, append(options, h.handlers(role)...))
 	if err != nil {
 		return nil, nil, unreachable(opts.URL, err)
 	}
@@ -112,7 +115,7 @@ func hopeless(err error) bool {
 	return file || address
 }
 
-func (o Options) nats(role string) []nats.Option {
+func (o Options) nats(role string) ([]nats.Option, error) {
 	options := []nats.Option{
 		nats.Name(cmp.Or(o.Name, "seatwire") + " " + role),
 		nats.Timeout(connectTimeout),
@@ -126,7 +129,11 @@ func (o Options) nats(role string) []nats.Option {
 		nats.DrainTimeout(drainTimeout),
 	}
 	if o.Credentials != "" {
-		options = append(options, nats.UserCredentials(o.Credentials))
+		credentials, err := credentialsOption(o.Credentials)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, credentials, nats.CustomInboxPrefix(InboxPrefix(o.Name)))
 	}
 	if o.CA != "" {
 		options = append(options, nats.RootCAs(o.CA))
@@ -134,13 +141,26 @@ func (o Options) nats(role string) []nats.Option {
 	if o.Cert != "" || o.Key != "" {
 		options = append(options, nats.ClientCert(o.Cert, o.Key))
 	}
-	if o.InboxPrefix != "" {
-		options = append(options, nats.CustomInboxPrefix(o.InboxPrefix))
-	}
 	if o.InProcess != nil {
 		options = append(options, nats.InProcessServer(o.InProcess))
 	}
-	return options
+	return options, nil
+}
+
+// InboxPrefix is where a user's answers come when it has credentials: permissions then give each user a prefix of its
+// own, so that nobody reads another's answers.
+func InboxPrefix(user string) string { return "_INBOX_" + user }
+
+// credentialsOption looks into the file, because the two kinds are given to the client library in different ways.
+func credentialsOption(file string) (nats.Option, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if strings.Contains(string(content), "NATS USER JWT") {
+		return nats.UserCredentials(file), nil
+	}
+	return nats.NkeyOptionFromSeed(file)
 }
 
 // JS is for publishing, key-value and provisioning.
@@ -158,6 +178,21 @@ func (c *Conn) Healthy() error {
 		}
 	}
 	return c.health.recent()
+}
+
+// UntilDenied returns a context that ends with ctx, or when the broker denies something to our user: the broker does not
+// answer a request that it denies, so whoever asked would wait in vain. Its cause is the denial then.
+func (c *Conn) UntilDenied(ctx context.Context) (context.Context, context.CancelFunc) {
+	guarded, cancel := context.WithCancelCause(ctx)
+	denied := c.health.denials.wait()
+	go func() {
+		select {
+		case <-denied:
+			cancel(c.health.recent())
+		case <-guarded.Done():
+		}
+	}()
+	return guarded, func() { cancel(context.Canceled) }
 }
 
 // Close drains both connections and returns when they are closed, after five seconds at the latest. Stop routers and

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -96,9 +98,10 @@ func TestConnect_inProcess(t *testing.T) {
 func TestPermissionDenied(t *testing.T) {
 	t.Parallel()
 	allowed := []string{"seen.>", "_INBOX_mine.>"}
+	public, seedFile := seed(t)
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
-		Users: []*server.User{{Username: "u", Password: "s3cret", Permissions: &server.Permissions{
+		Nkeys: []*server.NkeyUser{{Nkey: public, Permissions: &server.Permissions{
 			Publish:   &server.SubjectPermission{Allow: allowed},
 			Subscribe: &server.SubjectPermission{Allow: allowed},
 		}}},
@@ -111,10 +114,9 @@ func TestPermissionDenied(t *testing.T) {
 	if !s.ReadyForConnections(patience) {
 		t.Fatal("server is not ready")
 	}
-	url := strings.Replace(s.ClientURL(), "nats://", "nats://u:s3cret@", 1)
 	var log safeBuffer
 	registry := prometheus.NewRegistry()
-	c, err := Connect(t.Context(), Options{URL: url, InboxPrefix: "_INBOX_mine", Registry: registry}, slog.New(slog.NewTextHandler(&log, nil)))
+	c, err := Connect(t.Context(), Options{URL: s.ClientURL(), Name: "mine", Credentials: seedFile, Registry: registry}, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,8 +133,20 @@ func TestPermissionDenied(t *testing.T) {
 	if n := testutil.ToFloat64(c.health.denied); n != 1 {
 		t.Errorf("counted %v", n)
 	}
-	if text := log.String(); !strings.Contains(text, `secret.subject`) || strings.Contains(text, "s3cret") {
+	if text := log.String(); !strings.Contains(text, `secret.subject`) || strings.Contains(text, "SU") {
 		t.Errorf("log:\n%s", text)
+	}
+	guarded, stop := c.UntilDenied(t.Context())
+	defer stop()
+	if _, err := NewPublisher(c).PublishMsg(t.Context(), "secret.other", "id", nil, nil); fault.ReasonOf(err) != ReasonDenied {
+		t.Errorf("a denied publish: %v", err)
+	}
+	<-guarded.Done()
+	if fault.ReasonOf(context.Cause(guarded)) != ReasonDenied {
+		t.Errorf("the guarded context ended with %v", context.Cause(guarded))
+	}
+	if c.ForgetDenials(); c.Healthy() != nil {
+		t.Errorf("forgiven, and still %v", c.Healthy())
 	}
 	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
 		t.Errorf("metrics: %v, %v", problems, err)
@@ -144,6 +158,27 @@ func TestPermissionDenied(t *testing.T) {
 	if fault.ReasonOf(err) != "nats-unauthorized" {
 		t.Errorf("without credentials: %v", err)
 	}
+}
+
+// seed makes a user, and returns its public key and the file of its seed.
+func seed(t *testing.T) (public, file string) {
+	t.Helper()
+	user, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := user.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if public, err = user.PublicKey(); err != nil {
+		t.Fatal(err)
+	}
+	file = filepath.Join(t.TempDir(), "user.nk")
+	if err := os.WriteFile(file, secret, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return public, file
 }
 
 func TestHealth_forgetsTrouble(t *testing.T) {

@@ -25,18 +25,29 @@ type health struct {
 	lost   prometheus.Counter
 	now    func() time.Time
 
+	// denials rings at each denied permission.
+	denials *bell
+
 	mu      sync.Mutex
 	trouble error
 	at      time.Time
+	// denied holds when the broker last denied us to publish to a subject.
+	deniedAt map[string]time.Time
 }
+
+// maxDenials bounds how many denied subjects are remembered.
+const maxDenials = 64
 
 func newHealth(registry prometheus.Registerer, log *slog.Logger) *health {
 	counter := func(name, help string) prometheus.Counter {
 		return register(registry, prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help}))
 	}
 	return &health{
-		log:    log,
-		now:    time.Now,
+		log:      log,
+		now:      time.Now,
+		denials:  newBell(),
+		deniedAt: map[string]time.Time{},
+
 		denied: counter("seatwire_nats_permission_denied_total", "Operations that the broker denied to our user."),
 		slow:   counter("seatwire_nats_slow_consumer_total", "Times that messages were dropped because we read too slowly."),
 		lost:   counter("seatwire_nats_disconnects_total", "Times that a connection to the broker was lost."),
@@ -65,8 +76,10 @@ func (h *health) asynchronous(log *slog.Logger, err error) {
 	switch {
 	case errors.Is(err, nats.ErrPermissionViolation):
 		h.denied.Inc()
-		h.remember(fault.New(fault.Permanent, "nats-permission-denied", "the broker denied an operation to our user").Because(err))
+		h.remember(errDenied(violation(err)).Because(err))
+		h.rememberDenied(err)
 		log.Error("NATS permission denied; grant it to this program's user", "violation", violation(err))
+		h.denials.ring()
 	case errors.Is(err, nats.ErrSlowConsumer):
 		h.slow.Inc()
 		h.remember(fault.New(fault.Transient, "nats-slow-consumer", "messages were dropped because we read too slowly").Because(err))
@@ -80,6 +93,47 @@ func (h *health) remember(err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.trouble, h.at = err, h.now()
+}
+
+// ReasonDenied is the reason of everything that the broker denied to our user.
+const ReasonDenied = "nats-permission-denied"
+
+func errDenied(violation string) *fault.Error {
+	return fault.New(fault.Permanent, ReasonDenied, "NATS denied our user: %s", violation)
+}
+
+func (h *health) rememberDenied(err error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.deniedAt) >= maxDenials {
+		clear(h.deniedAt) // the worst that follows is a time-out where a reason could have been told
+	}
+	h.deniedAt[deniedSubject(err)] = h.now()
+}
+
+// deniedSince reports whether a publish to subject was denied since a moment. A denied publish gets no answer: to its
+// publisher it is a time-out, and this tells why.
+func (h *health) deniedSince(subject string, moment time.Time) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	at, denied := h.deniedAt[subject]
+	return denied && !at.Before(moment)
+}
+
+// ForgetDenials makes the program ready again at once: what was denied was only tried, and is not needed.
+func (c *Conn) ForgetDenials() {
+	c.health.mu.Lock()
+	defer c.health.mu.Unlock()
+	if fault.ReasonOf(c.health.trouble) == ReasonDenied {
+		c.health.trouble = nil
+	}
+}
+
+// deniedSubject is the subject that stands in quotes in the broker's sentence.
+func deniedSubject(err error) string {
+	_, rest, _ := strings.Cut(violation(err), `"`)
+	subject, _, _ := strings.Cut(rest, `"`)
+	return subject
 }
 
 func (h *health) recent() error {

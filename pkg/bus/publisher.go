@@ -58,8 +58,11 @@ func newMsg(subject, id string, header nats.Header, body []byte) (*nats.Msg, err
 func (p *Publisher) publish(ctx context.Context, msg *nats.Msg) (*jetstream.PubAck, error) {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout) // an earlier deadline of the caller's stands
 	defer cancel()
-	for {
+	for began := time.Now(); ; {
 		ack, err := p.attempt(ctx, msg)
+		if err != nil && p.conn.health.deniedSince(msg.Subject, began) {
+			return nil, errDenied("publish to " + msg.Subject).Because(err)
+		}
 		if unanswered := errors.Is(err, context.DeadlineExceeded); !unanswered || ctx.Err() != nil || isConditional(msg) {
 			return ack, classify(msg.Subject, err)
 		}

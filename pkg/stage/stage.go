@@ -17,6 +17,7 @@ import (
 	"github.com/seatwire/seatwire/pkg/bus"
 	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/process"
 	"github.com/seatwire/seatwire/pkg/state"
 	"github.com/seatwire/seatwire/pkg/streams"
@@ -24,6 +25,9 @@ import (
 
 // verifyEvery is how old the answer about the topology may be: probes come every second, the broker need not.
 const verifyEvery = 2 * time.Second
+
+// lookAgain is the pause between two looks for a topology that somebody else declares.
+const lookAgain = time.Second
 
 // Deps is what a program hands over.
 type Deps struct {
@@ -69,7 +73,7 @@ func options(name string, deps Deps) bus.Options {
 }
 
 func (s *Stage) prepare(ctx context.Context) (err error) {
-	if err := streams.Ensure(ctx, s.JS(), streams.For(s.Config)); err != nil {
+	if err := s.declare(ctx); err != nil {
 		return err
 	}
 	if s.State, err = state.Open(ctx, s.JS(), streams.State); err != nil {
@@ -79,6 +83,29 @@ func (s *Stage) prepare(ctx context.Context) (err error) {
 		Service: s.Name, MaxDeliveries: s.Config.DeadLetters.MaxDeliveries, ConnectionOf: events.ConnectionOf,
 	}, bus.Deps{Conn: s.Conn, Log: s.Log, Registry: s.Registry})
 	return err
+}
+
+// declare makes the topology stand. A user who may not declare it starts on what is there, and otherwise waits for
+// whoever may.
+func (s *Stage) declare(ctx context.Context) error {
+	guarded, stop := s.Conn.UntilDenied(ctx)
+	defer stop()
+	topology := streams.For(s.Config)
+	err := streams.Ensure(guarded, s.JS(), topology)
+	if fault.ReasonOf(err) != bus.ReasonDenied {
+		return err
+	}
+	s.Log.Warn("this program's NATS user may not declare streams; waiting until they are there: seatwire nats provision declares them")
+	needs := topology.Of(s.Name)
+	for streams.Verify(ctx, s.JS(), needs) != nil {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(lookAgain):
+		}
+	}
+	s.Conn.ForgetDenials()
+	return nil
 }
 
 // JS reads streams and publishes.

@@ -115,10 +115,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, t Topology) error {
 		}
 	}
 	for _, c := range t.Consumers {
-		err := settle(ctx, "consumer "+c.Config.Durable, func(ctx context.Context) error {
-			_, err := js.CreateOrUpdateConsumer(ctx, c.Stream, c.Config)
-			return err
-		})
+		err := settle(ctx, "consumer "+c.Config.Durable, func(ctx context.Context) error { return ensureConsumer(ctx, js, c) })
 		if err != nil {
 			return err
 		}
@@ -162,6 +159,28 @@ func ensureBucket(ctx context.Context, js jetstream.JetStream, want jetstream.Ke
 	return err
 }
 
+// ensureConsumer looks first: a user without the right to declare anything starts on what is there.
+func ensureConsumer(ctx context.Context, js jetstream.JetStream, want Consumer) error {
+	have, err := js.Consumer(ctx, want.Stream, want.Config.Durable)
+	switch {
+	case err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound):
+		return err
+	case err == nil && agreesConsumer(have.CachedInfo().Config, want.Config):
+		return nil
+	default:
+		_, err = js.CreateOrUpdateConsumer(ctx, want.Stream, want.Config)
+		return err
+	}
+}
+
+// agreesConsumer is agrees for consumers.
+func agreesConsumer(have, want jetstream.ConsumerConfig) bool {
+	return have.FilterSubject == want.FilterSubject && slices.Equal(have.FilterSubjects, want.FilterSubjects) &&
+		have.AckPolicy == want.AckPolicy && have.AckWait == want.AckWait && have.MaxDeliver == want.MaxDeliver &&
+		have.MaxAckPending == want.MaxAckPending && have.Metadata["service"] == want.Metadata["service"] &&
+		have.Metadata["connection"] == want.Metadata["connection"]
+}
+
 // settle repeats an idempotent declaration with short attempts until it is answered.
 func settle(ctx context.Context, what string, declare func(context.Context) error) error {
 	for {
@@ -172,7 +191,7 @@ func settle(ctx context.Context, what string, declare func(context.Context) erro
 		case err == nil:
 			return nil
 		case ctx.Err() != nil:
-			return fmt.Errorf("declare %s: %w", what, err)
+			return fmt.Errorf("declare %s: %w", what, context.Cause(ctx))
 		case !errors.Is(err, context.DeadlineExceeded):
 			if err := refusal(what, err); err != nil {
 				return err
