@@ -65,6 +65,18 @@ func (s *Store) Put(ctx context.Context, key string, value any, revision uint64)
 	}
 }
 
+// set writes value over anything, for the one who has the last word.
+func (s *Store) set(ctx context.Context, key string, value any) error {
+	body, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", key, err)
+	}
+	if _, err := s.kv.Put(ctx, key, body); err != nil {
+		return fault.New(fault.Transient, "state-unwritable", "write %s", key).Because(err)
+	}
+	return nil
+}
+
 func isConflict(err error) bool {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	return errors.Is(err, jetstream.ErrKeyExists) || ok && api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
