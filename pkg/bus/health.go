@@ -148,11 +148,11 @@ func (h *health) recent() error {
 // violation keeps the broker's sentence, `Permissions Violation for Publish to "subject"`: it names the operation and
 // the subject, and subjects hold nobody's address.
 func violation(err error) string {
-	_, sentence, found := strings.Cut(err.Error(), ": ")
-	if !found {
-		return "unknown"
+	text := err.Error()
+	if i := strings.LastIndex(text, "Permissions Violation"); i >= 0 {
+		return text[i:]
 	}
-	return sentence
+	return "unknown"
 }
 
 // register adds a collector, or returns the one of the same name that is there: several parts of one program, and

@@ -34,6 +34,9 @@ type grant struct {
 	hears []string
 }
 
+// kvState is the stream of the state bucket.
+const kvState = "KV_" + State
+
 var grants = map[string]grant{
 	Fetcher: {
 		// The schedule asks through the front door, as everybody does.
@@ -42,7 +45,7 @@ var grants = map[string]grant{
 			UsersFetchedSubject + ".*.*.*", UsersSweptSubject + ".*.*",
 		},
 		keys:  []string{"sweep.*"},
-		reads: []string{Sweeps},
+		reads: []string{kvState, Sweeps},
 	},
 	Normalizer: {
 		publishes: []string{UsersNormalizedSubject + ".*.*.*"},
@@ -50,7 +53,7 @@ var grants = map[string]grant{
 	Publisher: {
 		publishes: []string{PublicationChunkSubject + ".*.*.*.*", PublicationOwnedSubject + ".*.*.*", events.RosterPublishedSubject + ".*"},
 		keys:      []string{"publication.*"},
-		reads:     []string{Sweeps, Swept, Normalized, Plans, Owned},
+		reads:     []string{kvState, Sweeps, Swept, Normalized, Plans, Owned},
 		purges:    []string{Normalized, Plans, Owned},
 	},
 	Deprovisioner: {
@@ -59,7 +62,7 @@ var grants = map[string]grant{
 			LedgerToldSubject + ".*", LedgerLaneSubject + ".*", BeatSubject + ".*",
 			events.DeprovisionProgressedSubject + ".*.*", events.DeprovisionSettledSubject + ".*.*",
 		},
-		reads:   []string{Ledger},
+		reads:   []string{kvState, Ledger, Outcomes},
 		follows: []string{Ledger},
 		hears:   []string{BeatSubject + ".*"},
 	},
@@ -70,7 +73,7 @@ var grants = map[string]grant{
 			events.DeprovisionCancelledSubject + ".*.*", SweepAcceptedSubject + ".*.*", UsersFetchedSubject + ".*.*.*", UsersSweptSubject + ".*.*",
 		},
 		keys:    []string{"pause.*"},
-		reads:   []string{Normalized, Plans, Ledger, DeadLetters},
+		reads:   []string{kvState, Normalized, Plans, Ledger, DeadLetters},
 		follows: []string{Outcomes},
 	},
 }
@@ -109,23 +112,21 @@ func (g grant) subjects() []string {
 	return subjects
 }
 
-// looking is what everybody does to see whether the topology is there, and the switches of the state bucket.
-func (t Topology) looking() []string {
-	subjects := read("KV_" + State)
+// looking is what everybody does to see whether the topology is there, and how far it is.
+func (t Topology) looking() (subjects []string) {
 	for _, s := range t.streamNames() {
 		subjects = append(subjects, "$JS.API.STREAM.INFO."+s)
+	}
+	for _, s := range t.Streams {
+		subjects = append(subjects, "$JS.API.CONSUMER.INFO."+s.Name+".*")
 	}
 	return subjects
 }
 
-// working lets a service work through its durables and leave dead letters. The operator sees how far every durable is,
-// and takes dead letters off the list.
+// working lets a service work through its durables and leave dead letters, and the operator take those off the list.
 func (t Topology) working(user string) (subjects []string) {
 	if user == Operator {
-		for _, s := range t.Streams {
-			subjects = append(subjects, "$JS.API.CONSUMER.INFO."+s.Name+".*")
-		}
-		return append(subjects, "$JS.API.STREAM.MSG.DELETE."+DeadLetters)
+		return []string{"$JS.API.STREAM.MSG.DELETE." + DeadLetters}
 	}
 	for _, c := range t.Of(user).Consumers {
 		subjects = append(subjects, consume(c)...)
@@ -133,16 +134,17 @@ func (t Topology) working(user string) (subjects []string) {
 	return append(subjects, events.DeadLetterSubject+"."+user+".*")
 }
 
-func (t Topology) provisioning() (subjects []string) {
+func (t Topology) provisioning() []string {
+	subjects := []string{"$JS.API.INFO"} // asked before a bucket is made
 	for _, s := range t.streamNames() {
-		for _, verb := range []string{"INFO", "CREATE", "UPDATE"} {
+		for _, verb := range []string{"CREATE", "UPDATE"} {
 			subjects = append(subjects, "$JS.API.STREAM."+verb+"."+s)
 		}
 	}
 	for _, s := range t.Streams {
-		subjects = append(subjects, "$JS.API.CONSUMER.INFO."+s.Name+".*", "$JS.API.CONSUMER.CREATE."+s.Name+".>")
+		subjects = append(subjects, "$JS.API.CONSUMER.CREATE."+s.Name+".>")
 	}
-	return subjects
+	return append(subjects, t.looking()...)
 }
 
 func (t Topology) streamNames() (names []string) {
@@ -170,12 +172,12 @@ func consume(c Consumer) []string {
 		durable = "*"
 	}
 	at := c.Stream + "." + durable
-	return []string{"$JS.API.CONSUMER.INFO." + at, "$JS.API.CONSUMER.MSG.NEXT." + at, "$JS.ACK." + at + ".>"}
+	return []string{"$JS.API.CONSUMER.MSG.NEXT." + at, "$JS.ACK." + at + ".>"}
 }
 
 // follow is to read a stream in order from some place on, through consumers that end with their reader.
 func follow(stream string) (subjects []string) {
-	for _, verb := range []string{"CREATE." + stream + ".>", "INFO." + stream + ".*", "MSG.NEXT." + stream + ".*", "DELETE." + stream + ".*"} {
+	for _, verb := range []string{"CREATE." + stream + ".>", "MSG.NEXT." + stream + ".*", "DELETE." + stream + ".*"} {
 		subjects = append(subjects, "$JS.API.CONSUMER."+verb)
 	}
 	return subjects
@@ -221,7 +223,7 @@ func SystemPermissions(p PublishingSystem) Permissions {
 		Subscribe: []string{inbox(p.Name)},
 	}
 	for _, c := range t.Consumers {
-		may.Publish = append(may.Publish, consume(c)...)
+		may.Publish = append(may.Publish, append(consume(c), "$JS.API.CONSUMER.INFO."+c.Stream+"."+c.Config.Durable)...)
 	}
 	slices.Sort(may.Publish)
 	return may

@@ -3,7 +3,6 @@ package seatwire
 import (
 	"context"
 	"flag"
-	"log/slog"
 	"time"
 
 	"github.com/seatwire/seatwire/pkg/bus"
@@ -25,16 +24,13 @@ type session struct {
 
 // open connects with the file's settings. A system that never ran has nothing to talk to: that is said, not created.
 func open(ctx context.Context, cfg *config.Config) (*session, error) {
-	dial, cancel := context.WithTimeout(ctx, connectWithin)
+	limited, cancel := context.WithTimeout(ctx, connectWithin)
 	defer cancel()
-	n := cfg.NATS
-	conn, err := bus.Connect(dial, bus.Options{
-		URL: cfg.BrokerURL(), Credentials: n.Credentials, CA: n.TLS.CA, Cert: n.TLS.Cert, Key: n.TLS.Key, Name: "seatwire",
-	}, slog.New(slog.DiscardHandler))
+	conn, err := dial(limited, cfg, streams.Operator)
 	if err != nil {
 		return nil, err
 	}
-	store, err := state.Open(dial, conn.JS(), streams.State)
+	store, err := state.Open(limited, conn.JS(), streams.State)
 	if err != nil {
 		conn.Close()
 		return nil, plain("NATS answers, but Seatwire never ran on it; start the services, or seatwire up")

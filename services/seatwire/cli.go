@@ -42,6 +42,8 @@ func commands() []command {
 		{"explain", "explain EMAIL", "everything about one person, in order", explain},
 		{"deadletters", "deadletters list | show --sequence N", "messages that a stage gave up on", deadLetters},
 		{"deadletters", "deadletters replay|discard --sequence N | --all", "send them through every check again, or drop them", deadLetters},
+		{"nats", "nats config --dir DIR [--node HOST]… [--publisher NAME[=CONNECTION,…]]…", "write NATS servers' configuration, users, keys and certificates", natsCommand},
+		{"nats", "nats provision [--publisher NAME[=CONNECTION,…]]…", "declare streams, buckets and consumers, as the user provisioner", natsCommand},
 		{"pause", "pause CONNECTION", "stop every call that removes something at a vendor", pause},
 		{"resume", "resume CONNECTION", "let removals go on", resume},
 	}
