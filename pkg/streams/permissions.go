@@ -118,7 +118,7 @@ func (t Topology) looking() (subjects []string) {
 		subjects = append(subjects, "$JS.API.STREAM.INFO."+s)
 	}
 	for _, s := range t.Streams {
-		subjects = append(subjects, "$JS.API.CONSUMER.INFO."+s.Name+".*")
+		subjects = append(subjects, "$JS.API.CONSUMER.INFO."+s.Name+".*", "$JS.API.CONSUMER.NAMES."+s.Name)
 	}
 	return subjects
 }

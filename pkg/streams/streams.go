@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/fault"
@@ -34,6 +35,9 @@ const (
 	// The broker's codes for a store that is too small.
 	codeInsufficientStorage   = jetstream.ErrorCode(10047)
 	codeInsufficientResources = jetstream.ErrorCode(10023)
+
+	// consumersAtOnce is how many consumers are looked at or declared at the same time.
+	consumersAtOnce = 16
 
 	day = 24 * time.Hour
 	mib = int64(1) << 20
@@ -114,13 +118,15 @@ func Ensure(ctx context.Context, js jetstream.JetStream, t Topology) error {
 			return err
 		}
 	}
+	// A connection has two durables, and there may be a thousand connections.
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(consumersAtOnce)
 	for _, c := range t.Consumers {
-		err := settle(ctx, "consumer "+c.Config.Durable, func(ctx context.Context) error { return ensureConsumer(ctx, js, c) })
-		if err != nil {
-			return err
-		}
+		group.Go(func() error {
+			return settle(ctx, "consumer "+c.Config.Durable, func(ctx context.Context) error { return ensureConsumer(ctx, js, c) })
+		})
 	}
-	return nil
+	return group.Wait()
 }
 
 // ensureStream looks first: a broker may refuse to create, for want of room, what is already there.
@@ -222,20 +228,47 @@ func refusal(what string, err error) error {
 
 // Verify returns an error naming the first stream, bucket or consumer that is not there.
 func Verify(ctx context.Context, js jetstream.JetStream, t Topology) error {
+	there := map[string]jetstream.Stream{}
 	for _, s := range t.Streams {
-		if _, err := js.Stream(ctx, s.Name); err != nil {
+		stream, err := js.Stream(ctx, s.Name)
+		if err != nil {
 			return fmt.Errorf("stream %s: %w", s.Name, err)
 		}
+		there[s.Name] = stream
 	}
 	for _, b := range t.Buckets {
 		if _, err := js.KeyValue(ctx, b.Bucket); err != nil {
 			return fmt.Errorf("bucket %s: %w", b.Bucket, err)
 		}
 	}
-	for _, c := range t.Consumers {
-		if _, err := js.Consumer(ctx, c.Stream, c.Config.Durable); err != nil {
-			return fmt.Errorf("consumer %s: %w", c.Config.Durable, err)
+	for name, stream := range there {
+		if err := t.verifyConsumers(ctx, stream, name); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// verifyConsumers asks for a stream's consumers by name, a thousand in one answer: readiness is asked often.
+func (t Topology) verifyConsumers(ctx context.Context, stream jetstream.Stream, name string) error {
+	wanted := map[string]bool{}
+	for _, c := range t.Consumers {
+		if c.Stream == name {
+			wanted[c.Config.Durable] = true
+		}
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	there := stream.ConsumerNames(ctx)
+	for durable := range there.Name() {
+		delete(wanted, durable)
+	}
+	if err := there.Err(); err != nil {
+		return fmt.Errorf("consumers of %s: %w", name, err)
+	}
+	for durable := range wanted {
+		return fmt.Errorf("consumer %s: %w", durable, jetstream.ErrConsumerNotFound)
 	}
 	return nil
 }
