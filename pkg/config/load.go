@@ -21,24 +21,30 @@ const maxFileBytes = 4 << 20
 
 var namePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,31}$`)
 
+// Secrets says which vendors' secrets a program reads, and so which must be there when it starts.
+type Secrets uint8
+
+// A program may need several.
+const (
+	PluralsightSecrets Secrets = 1 << iota
+	ProductivSecrets
+)
+
 // Load reads the file at path, applies the defaults and checks everything, the secrets' presence included. Its error
 // is one line that names the file, the line and key if known, and the mend; it never quotes a value.
-func Load(path string) (*Config, error) {
-	return load(path, (*checker).withSecrets)
-}
+func Load(path string) (*Config, error) { return LoadFor(path, PluralsightSecrets|ProductivSecrets) }
 
 // LoadWithoutSecrets is Load for programs that call no vendor: an operator's laptop needs no vendor's credentials to
 // ask for a status. Secrets must be named, but need not be there.
-func LoadWithoutSecrets(path string) (*Config, error) {
-	return load(path, (*checker).withoutSecrets)
-}
+func LoadWithoutSecrets(path string) (*Config, error) { return LoadFor(path, 0) }
 
-func load(path string, check func(*checker)) (*Config, error) {
+// LoadFor is Load for a program that reads only some secrets: nobody needs to give it the others.
+func LoadFor(path string, secrets Secrets) (*Config, error) {
 	text, err := readFile(path)
 	if err != nil {
 		return nil, err
 	}
-	return parse(path, text, check)
+	return parse(path, text, secrets)
 }
 
 func readFile(path string) ([]byte, error) {
@@ -57,8 +63,8 @@ func readFile(path string) ([]byte, error) {
 	return text, nil
 }
 
-// parse is load without the file system.
-func parse(file string, text []byte, check func(*checker)) (*Config, error) {
+// parse is LoadFor without the file system.
+func parse(file string, text []byte, secrets Secrets) (*Config, error) {
 	doc := &document{file: file, lines: make(map[string]int), names: make(map[string]string)}
 	root, err := doc.parseYAML(text)
 	if err != nil {
@@ -72,7 +78,7 @@ func parse(file string, text []byte, check func(*checker)) (*Config, error) {
 		return nil, doc.render(p)
 	}
 	c := &checker{cfg: cfg}
-	check(c)
+	c.all(secrets)
 	if len(c.problems) > 0 {
 		return nil, doc.render(c.problems[0])
 	}

@@ -206,7 +206,7 @@ func TestDeprovision_Protects(t *testing.T) {
 
 func mustParse(t *testing.T, text string) *Config {
 	t.Helper()
-	cfg, err := parse("seatwire.yaml", []byte(text), (*checker).withSecrets)
+	cfg, err := parse("seatwire.yaml", []byte(text), PluralsightSecrets|ProductivSecrets)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func FuzzLoad(f *testing.F) {
 		f.Add(c.text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		cfg, err := parse("seatwire.yaml", []byte(text), (*checker).withoutSecrets)
+		cfg, err := parse("seatwire.yaml", []byte(text), 0)
 		switch {
 		case err == nil && len(cfg.Connections) == 0:
 			t.Error("no connections were accepted")
@@ -235,4 +235,15 @@ func FuzzLoad(f *testing.F) {
 			t.Errorf("quotes a secret: %q", err)
 		}
 	})
+}
+
+func TestLoadFor_needsOnlyTheSecretsThatAreRead(t *testing.T) {
+	t.Parallel()
+	const text = "connections: [{name: acme, pluralsight: {token: {file: /none/p}}, productiv: {appId: a, accessToken: {file: /none/q}}}]\n"
+	for secrets, want := range map[Secrets]string{0: "", PluralsightSecrets: "pluralsight.token", ProductivSecrets: "productiv.accessToken"} {
+		_, err := parse("f.yaml", []byte(text), secrets)
+		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%v: want one about %q", err, want)
+		}
+	}
 }

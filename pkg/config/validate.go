@@ -21,14 +21,7 @@ func (c *checker) fail(path, format string, args ...any) {
 	c.problems = append(c.problems, problemf(path, format, args...))
 }
 
-func (c *checker) withSecrets() {
-	c.withoutSecrets()
-	for i := range c.cfg.Connections {
-		c.secrets(&c.cfg.Connections[i], at(i))
-	}
-}
-
-func (c *checker) withoutSecrets() {
+func (c *checker) all(secrets Secrets) {
 	c.nats(&c.cfg.NATS)
 	c.atLeast("limits.fetchConcurrency", c.cfg.Limits.FetchConcurrency, 1)
 	c.retry(&c.cfg.Retry)
@@ -41,6 +34,9 @@ func (c *checker) withoutSecrets() {
 	}
 	c.uniqueNames()
 	c.oneWriterPerApp()
+	for i := range c.cfg.Connections {
+		c.secrets(&c.cfg.Connections[i], at(i), secrets)
+	}
 }
 
 func at(i int) string { return "connections[" + strconv.Itoa(i) + "]" }
@@ -200,9 +196,11 @@ func globText(s string) string {
 	return strings.ReplaceAll(strings.ToLower(strings.TrimSpace(s)), "/", "\x00")
 }
 
-func (c *checker) secrets(k *Connection, at string) {
-	c.secret(at+".pluralsight.token", "API token", k.Pluralsight.Token)
-	if p := k.Productiv; p != nil {
+func (c *checker) secrets(k *Connection, at string, needed Secrets) {
+	if needed&PluralsightSecrets != 0 {
+		c.secret(at+".pluralsight.token", "API token", k.Pluralsight.Token)
+	}
+	if p := k.Productiv; p != nil && needed&ProductivSecrets != 0 {
 		c.secret(at+".productiv.clientSecret", "client secret", p.ClientSecret)
 		c.secret(at+".productiv.accessToken", "access token", p.AccessToken)
 	}

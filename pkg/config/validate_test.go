@@ -107,7 +107,7 @@ var refusals = []struct{ text, want string }{
 func TestLoad_Refusals(t *testing.T) {
 	t.Parallel()
 	for _, c := range refusals {
-		_, err := parse("f.yaml", []byte(c.text), (*checker).withSecrets)
+		_, err := parse("f.yaml", []byte(c.text), PluralsightSecrets|ProductivSecrets)
 		if err == nil {
 			t.Errorf("accepted:\n%s", c.text)
 			continue

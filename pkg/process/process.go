@@ -40,6 +40,8 @@ const (
 type Program struct {
 	// Name is the program's, such as "fetcher": it stands in usage, log lines and metrics.
 	Name string
+	// Secrets are the vendors' that it reads: their presence is checked before it starts.
+	Secrets config.Secrets
 	// Run does the work until ctx ends, then drains and returns nil. ctx ends at SIGTERM or SIGINT; a second signal
 	// kills. An error means that the service cannot go on; its supervisor should start it again.
 	Run func(ctx context.Context, p *Process) error
@@ -49,7 +51,7 @@ type Program struct {
 type Process struct {
 	// Name is the program's.
 	Name string
-	// Config is loaded and checked, secrets included.
+	// Config is loaded and checked, the program's own secrets included.
 	Config *config.Config
 	// Log writes JSON to standard error, scrubbed of addresses.
 	Log *slog.Logger
@@ -80,7 +82,7 @@ func start(ctx context.Context, p Program, args []string, getenv func(string) st
 		fmt.Fprintf(stderr, "%s: %s; %s -h lists the flags\n", p.Name, oneLine(err.Error()), p.Name)
 		return ExitUsage
 	}
-	cfg, err := config.Load(f.config)
+	cfg, err := config.LoadFor(f.config, p.Secrets)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s: %s\n", p.Name, oneLine(err.Error()))
 		return ExitUsage

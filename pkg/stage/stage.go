@@ -129,9 +129,9 @@ type Service interface {
 	Run(ctx context.Context) error
 }
 
-// Main returns what process.Main runs: a stage, and the service that open puts on it.
-func Main(name string, open func(*Stage) (Service, error)) process.Program {
-	return process.Program{Name: name, Run: func(ctx context.Context, p *process.Process) error {
+// Main returns what process.Main runs: a stage, and the service that open puts on it. secrets are those it reads.
+func Main(name string, secrets config.Secrets, open func(*Stage) (Service, error)) process.Program {
+	return process.Program{Name: name, Secrets: secrets, Run: func(ctx context.Context, p *process.Process) error {
 		s, err := Open(ctx, name, Deps{Config: p.Config, Log: p.Log, Registry: p.Registry})
 		if err != nil {
 			return fmt.Errorf("open: %w", err)

@@ -11,5 +11,5 @@ import (
 )
 
 func main() {
-	os.Exit(process.Main(stage.Main(streams.Normalizer, normalizer.Open), os.Args[1:], os.Getenv, os.Stderr))
+	os.Exit(process.Main(stage.Main(streams.Normalizer, 0, normalizer.Open), os.Args[1:], os.Getenv, os.Stderr))
 }

@@ -4,6 +4,7 @@ package main
 import (
 	"os"
 
+	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/process"
 	"github.com/seatwire/seatwire/pkg/stage"
 	"github.com/seatwire/seatwire/pkg/streams"
@@ -11,5 +12,5 @@ import (
 )
 
 func main() {
-	os.Exit(process.Main(stage.Main(streams.Publisher, publisher.Open), os.Args[1:], os.Getenv, os.Stderr))
+	os.Exit(process.Main(stage.Main(streams.Publisher, config.ProductivSecrets, publisher.Open), os.Args[1:], os.Getenv, os.Stderr))
 }
