@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -121,7 +122,8 @@ func (p *puller) close() {
 	inbox := p.inbox
 	p.inbox = nil
 	gone := make(chan struct{})
-	inbox.SetClosedHandler(func(string) { close(gone) })
+	closed := sync.OnceFunc(func() { close(gone) }) // a connection that goes down meanwhile says it twice
+	inbox.SetClosedHandler(func(string) { closed() })
 	if !p.conn.consume.IsConnected() || inbox.Drain() != nil {
 		_ = inbox.Unsubscribe() // fails only when there is nothing left to unsubscribe
 		return
