@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
+
+	"github.com/seatwire/seatwire/pkg/fault"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -114,12 +116,14 @@ func TestEncode_readsBack(t *testing.T) {
 }
 
 // Whatever can be read can be said again, and is the same event then. White space and the escapes of JSON strings
-// are the encoder's own.
+// are the encoder's own. What cannot be read is not quoted.
 func FuzzRead(f *testing.F) {
 	f.Add(ContentTypeStructured, "", "", wholeBody)
 	f.Add("application/json", "id-1", "2026-11-23T10:00:00Z", `{"a":["<",1e400,"\u2028"]}`)
 	f.Add("", "%C3%A9", "never", "")
 	f.Add(ContentTypeStructured, "", "", `{"specversion":"1.0","id":"1","source":"s","type":"t","data_base64":"e30="}`)
+	f.Add(ContentTypeStructured, "", "", `{"specversion":"canary@example.com","ID":"1","id":7,"source":"canary"}`)
+	f.Add("", "%ff%canary", "9999-12-31T23:59:59-23:59", `{"canary":`)
 	f.Fuzz(func(t *testing.T, contentType, id, at, body string) {
 		header := map[string][]string{"Content-Type": {contentType}}
 		if contentType != ContentTypeStructured {
@@ -127,6 +131,9 @@ func FuzzRead(f *testing.F) {
 		}
 		first, err := Read(header, []byte(body))
 		if err != nil {
+			if fault.ReasonOf(err) != "undecodable" || strings.Contains(err.Error(), "canary") {
+				t.Fatalf("refused by %v", err)
+			}
 			return
 		}
 		if len(first.Data) > MaxBody/8 || depth(first.Data) >= MaxDepth {
@@ -215,7 +222,6 @@ func TestContent_isWhatTheEventSays(t *testing.T) {
 // A scheduled request has no time: replicas that ask for one slot must say the same, and the year 1 says nothing true.
 func TestEncode_leavesOutATimeThatIsNotSet(t *testing.T) {
 	t.Parallel()
-	t.Skip(`reported: Encode writes "time":"0001-01-01T00:00:00Z"`)
 	_, body := Event{ID: "1", Source: "s", Type: "t"}.Encode()
 	if bytes.Contains(body, []byte(`"time"`)) {
 		t.Errorf("%s", body)

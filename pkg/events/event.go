@@ -117,7 +117,11 @@ func attributes(header map[string][]string) (map[string]string, string, error) {
 
 func structured(body []byte) (wire, error) {
 	var w wire
-	if err := json.Unmarshal(body, &w); err != nil {
+	err := members(body, map[string]any{
+		"specversion": &w.SpecVersion, "id": &w.ID, "source": &w.Source, "type": &w.Type,
+		"time": &w.Time, "datacontenttype": &w.DataContentType, "data": &w.Data, "data_base64": &w.DataBase64,
+	})
+	if err != nil {
 		return wire{}, undecodable("the body is no structured CloudEvent").Because(err)
 	}
 	if w.Data == nil && w.DataBase64 != nil {
@@ -167,12 +171,22 @@ func (w wire) event() (Event, error) {
 	e := Event{ID: *w.ID, Source: *w.Source, Type: *w.Type, Data: w.Data}
 	var at string
 	if json.Unmarshal(w.Time, &at) == nil {
-		e.Time, _ = time.Parse(time.RFC3339Nano, at)
+		e.Time = parseTime(at)
 	}
 	if trimmed := bytes.TrimSpace(e.Data); len(trimmed) == 0 || bytes.Equal(trimmed, []byte("null")) {
 		e.Data = json.RawMessage("{}")
 	}
 	return e, nil
+}
+
+// parseTime returns zero for what is no RFC 3339 time, and for one whose year has no four digits once its zone is taken
+// off: no such time can be written down again.
+func parseTime(s string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, s)
+	if year := t.UTC().Year(); err != nil || year < 0 || year > 9999 {
+		return time.Time{}
+	}
+	return t
 }
 
 // checkJSON refuses what encoding/json would repair or choke on: bad UTF-8, deep nesting, trailing text.

@@ -60,6 +60,7 @@ func TestRead_refusesWhatIsNoEvent(t *testing.T) {
 		"structured body is not UTF-8":          {structuredHeader(), strings.Replace(wholeBody, "left", "l\xffft", 1)},
 		"structured id missing":                 {structuredHeader(), strings.Replace(wholeBody, `"id":"id-1",`, "", 1)},
 		"structured id empty":                   {structuredHeader(), strings.Replace(wholeBody, `"id-1"`, `""`, 1)},
+		"structured id under another name":      {structuredHeader(), strings.Replace(wholeBody, `"id"`, `"ID"`, 1)},
 		"structured id null":                    {structuredHeader(), strings.Replace(wholeBody, `"id-1"`, `null`, 1)},
 		"structured id a number":                {structuredHeader(), strings.Replace(wholeBody, `"id-1"`, `1`, 1)},
 		"structured source missing":             {structuredHeader(), strings.Replace(wholeBody, `"source":"/hr",`, "", 1)},
@@ -208,7 +209,10 @@ func TestRead_decodesPercentEncodedHeaders(t *testing.T) {
 // An event whose time is missing or wrong can still be answered, so it is read; whoever needs the time refuses it.
 func TestRead_leavesABadTimeZero(t *testing.T) {
 	t.Parallel()
-	for _, at := range []string{`null`, `"yesterday"`, `17`, `"2026-11-23"`, `""`, `{}`, `["2026-11-23T10:00:00Z"]`} {
+	for _, at := range []string{
+		`null`, `"yesterday"`, `17`, `"2026-11-23"`, `""`, `{}`, `["2026-11-23T10:00:00Z"]`,
+		`"9999-12-31T23:59:59-23:59"`, `"0000-01-01T00:00:00+23:59"`,
+	} {
 		e, err := Read(structuredHeader(), []byte(strings.Replace(wholeBody, `"2026-11-23T10:00:00Z"`, at, 1)))
 		if err != nil || !e.Time.IsZero() {
 			t.Errorf("time %s: %v, %v", at, e.Time, err)

@@ -2,7 +2,9 @@ package events
 
 // SyncRequested asks for a sweep of one connection.
 type SyncRequested struct {
-	Reason string `json:"reason,omitempty"`
+	// Connection is optional; when present it must be the subject's.
+	Connection string `json:"connection,omitempty"`
+	Reason     string `json:"reason,omitempty"`
 }
 
 // Outcomes of a sync request.

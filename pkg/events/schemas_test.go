@@ -17,23 +17,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.uber.org/goleak"
 
 	"github.com/seatwire/seatwire/pkg/deprovision"
 	"github.com/seatwire/seatwire/pkg/events"
 )
-
-// syncRequested is what the fetcher reads: the data, and the connection that any data may name.
-type syncRequested struct {
-	events.SyncRequested
-	Connection string `json:"connection,omitempty"`
-}
 
 // described is the Go type behind each schema, and whether we send it.
 var described = map[string]struct {
 	data reflect.Type
 	ours bool
 }{
-	events.SyncRequestedType:         {reflect.TypeFor[syncRequested](), false},
+	events.SyncRequestedType:         {reflect.TypeFor[events.SyncRequested](), false},
 	events.RosterPublishedType:       {reflect.TypeFor[events.RosterPublished](), true},
 	events.DeprovisionRequestedType:  {reflect.TypeFor[events.DeprovisionRequested](), false},
 	events.DeprovisionCancelledType:  {reflect.TypeFor[events.DeprovisionCancelled](), false},
@@ -54,6 +49,8 @@ type object struct {
 	Required    []string          `json:"required"`
 	Properties  map[string]object `json:"properties"`
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func readSchema(t *testing.T, eventType string) object {
 	t.Helper()
@@ -240,7 +237,7 @@ func reasonsAllowed(t *testing.T, outcome string, candidates []string) (allowed 
 	return allowed
 }
 
-func compile(t *testing.T, eventType string) *jsonschema.Schema {
+func compile(t testing.TB, eventType string) *jsonschema.Schema {
 	t.Helper()
 	document, ok := events.Schema(eventType)
 	if !ok {
@@ -258,7 +255,7 @@ func compile(t *testing.T, eventType string) *jsonschema.Schema {
 	return schema
 }
 
-func decode(t *testing.T, document []byte) any {
+func decode(t testing.TB, document []byte) any {
 	t.Helper()
 	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(document))
 	if err != nil {
@@ -267,7 +264,7 @@ func decode(t *testing.T, document []byte) any {
 	return value
 }
 
-func encode(t *testing.T, data any) any {
+func encode(t testing.TB, data any) any {
 	t.Helper()
 	document, err := json.Marshal(data)
 	if err != nil {
@@ -277,7 +274,7 @@ func encode(t *testing.T, data any) any {
 }
 
 // golden returns type and data of the golden events; see TestEncode_golden.
-func golden(t *testing.T) map[string]events.Event {
+func golden(t testing.TB) map[string]events.Event {
 	t.Helper()
 	files, err := filepath.Glob("testdata/*.json")
 	if err != nil {

@@ -48,3 +48,24 @@ func TestTokens(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a subject's tokens are, what is taken for a name is one, and a subject made of names gives them back.
+func FuzzSubject(f *testing.F) {
+	f.Add("acme", "hr")
+	f.Add("a.b", "*")
+	f.Add("", ">")
+	f.Add("A\n", strings.Repeat("a", 33))
+	f.Fuzz(func(t *testing.T, connection, source string) {
+		subject := Subject(DeprovisionRequestedSubject, connection, source)
+		name := ConnectionOf(subject)
+		if !LegalName(name) || strings.ContainsAny(name, ".*> \t\r\n") {
+			t.Fatalf("%q is of connection %q", subject, name)
+		}
+		if !LegalName(connection) || !LegalName(source) {
+			return
+		}
+		if got := Tokens(DeprovisionRequestedSubject, subject); name != connection || !slices.Equal(got, []string{connection, source}) {
+			t.Fatalf("%q has tokens %q and is of %q", subject, got, name)
+		}
+	})
+}

@@ -1,7 +1,6 @@
 package deprovisioner
 
 import (
-	"encoding/json"
 	"strings"
 	"time"
 	"unicode"
@@ -28,7 +27,7 @@ import (
 // accept judges an event that asks for a licence back by everything that needs no look at the plan. The request it
 // returns is accepted, deferred, or settled already as rejected. publisher is the subject's source token.
 func accept(e events.Event, publisher string, r rules, now time.Time) deprovision.Request {
-	data, err := readRequested(e.Data)
+	data, err := events.ReadDeprovisionRequested(e.Data)
 	req := deprovision.Request{
 		Connection: r.connection, Key: e.Key(r.connection, publisher), Publisher: publisher,
 		Source: e.Source, ID: e.ID, Content: e.Content(), Time: e.Time.UTC(), AcceptedAt: now,
@@ -54,25 +53,6 @@ func accept(e events.Event, publisher string, r rules, now time.Time) deprovisio
 		req = moved(req, deprovision.Deferred, "", now)
 	}
 	return req
-}
-
-// readRequested decodes the data member by member, by their exact names: encoding/json would also take "EMAIL" for
-// email, and one member of a wrong type would hide the connection, which is judged first.
-func readRequested(data json.RawMessage) (out events.DeprovisionRequested, err error) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(data, &members); err != nil {
-		return out, fault.New(fault.Permanent, "invalid", "the data is no JSON object").Because(err)
-	}
-	for name, target := range map[string]any{
-		"connection": &out.Connection, "email": &out.Email, "psUserId": &out.PsUserID, "employeeId": &out.EmployeeID,
-		"firstName": &out.FirstName, "lastName": &out.LastName, "reason": &out.Reason,
-		"effectiveAt": &out.EffectiveAt, "retainPrivileges": &out.RetainPrivileges,
-	} {
-		if raw, ok := members[name]; ok && json.Unmarshal(raw, target) != nil {
-			err = fault.New(fault.Permanent, "invalid", "the member %s has a wrong type", name)
-		}
-	}
-	return out, err
 }
 
 // maxField bounds an address, an id and a name, in bytes.
@@ -139,8 +119,8 @@ func due(r deprovision.Request) time.Time {
 // acceptCancel reads an event that withdraws a request. It is not judged by its age: obeying a cancel removes nobody.
 // Its faults are permanent: a cancel cannot be settled, so one that makes no sense becomes a dead letter.
 func acceptCancel(e events.Event, publisher, connection string, now time.Time) (deprovision.Cancel, error) {
-	var data events.DeprovisionCancelled
-	if err := json.Unmarshal(e.Data, &data); err != nil {
+	data, err := events.ReadDeprovisionCancelled(e.Data)
+	if err != nil {
 		return deprovision.Cancel{}, rejected("the data is not that of a cancel")
 	}
 	switch {

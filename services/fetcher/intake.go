@@ -27,11 +27,8 @@ func (f *Fetcher) intake(ctx context.Context, d bus.Delivery, body []byte) error
 	if event.Type != events.SyncRequestedType {
 		return refused("the type is not %s", events.SyncRequestedType)
 	}
-	var request struct {
-		events.SyncRequested
-		Connection string `json:"connection"`
-	}
-	if err := json.Unmarshal(event.Data, &request); err != nil {
+	request, err := events.ReadSyncRequested(event.Data)
+	if err != nil {
 		return refused("the data is not that of a sync request")
 	}
 	if request.Connection != "" && request.Connection != connection {
