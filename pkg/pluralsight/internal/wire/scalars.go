@@ -62,14 +62,14 @@ func (d *DateTime) UnmarshalJSON(b []byte) error {
 }
 
 // ParseDateTime reads RFC 3339 and its usual losses: no fraction, no colon or no zone at all (then it is UTC), no time.
-// The empty text is no date, and not an odd one.
+// The empty text is no date, and not an odd one; a date that is beyond the year 9999 in UTC is, because JSON has no such.
 func ParseDateTime(s string) DateTime {
 	s = strings.TrimSpace(s)
 	if s == "" {
 		return DateTime{}
 	}
 	for _, layout := range layouts {
-		if t, err := time.Parse(layout, s); err == nil {
+		if t, err := time.Parse(layout, s); err == nil && t.UTC().Year() >= 0 && t.UTC().Year() <= 9999 {
 			return DateTime{Time: t.UTC()}
 		}
 	}
