@@ -19,7 +19,12 @@ type document struct {
 	file  string
 	lines map[string]int // key path with indexes, "connections[0].name" → line
 	names map[string]string
+	// values counts what was decoded, aliases as often as they are used.
+	values int
 }
+
+// maxValues bounds what aliases may make of a small file. A thousand connections have some fifty thousand values.
+const maxValues = 1 << 18
 
 // problem is one thing that is wrong with the file.
 type problem struct {
@@ -41,6 +46,9 @@ var (
 // decode lays the YAML value n over v, which holds the defaults. A null leaves the default in place.
 func (d *document) decode(n *yaml.Node, v reflect.Value, path string) error {
 	n = resolve(n)
+	if d.values++; d.values > maxValues {
+		return problemf("", "holds more than %d values, aliases counted; write fewer", maxValues)
+	}
 	if n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" {
 		return nil
 	}

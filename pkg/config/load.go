@@ -28,17 +28,19 @@ type Secrets uint8
 const (
 	PluralsightSecrets Secrets = 1 << iota
 	ProductivSecrets
+
+	noFiles
 )
 
 // Load reads the file at path, applies the defaults and checks everything, the secrets' presence included. Its error
 // is one line that names the file, the line and key if known, and the mend; it never quotes a value.
 func Load(path string) (*Config, error) { return LoadFor(path, PluralsightSecrets|ProductivSecrets) }
 
-// LoadWithoutSecrets is Load for programs that call no vendor: an operator's laptop needs no vendor's credentials to
-// ask for a status. Secrets must be named, but need not be there.
-func LoadWithoutSecrets(path string) (*Config, error) { return LoadFor(path, 0) }
+// LoadWithoutFiles is Load for whoever makes what the configuration names: neither secrets nor files need be there.
+func LoadWithoutFiles(path string) (*Config, error) { return LoadFor(path, noFiles) }
 
-// LoadFor is Load for a program that reads only some secrets: nobody needs to give it the others.
+// LoadFor is Load for a program that reads only some secrets: the others' files need not be there, so that nobody has to
+// mount them where they are not read.
 func LoadFor(path string, secrets Secrets) (*Config, error) {
 	text, err := readFile(path)
 	if err != nil {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 )
 
 // minimal is the shortest legal file.
@@ -16,6 +18,8 @@ const minimal = "connections: [{name: acme, pluralsight: {token: {value: " + hus
 var compareSecrets = cmp.Comparer(func(a, b Secret) bool {
 	return a.IsZero() == b.IsZero() && (a.IsZero() || a.place() == b.place())
 })
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestLoad_DefaultsAreTheContracts(t *testing.T) {
 	t.Parallel()
@@ -48,7 +52,7 @@ func TestLoad_DefaultsAreTheContracts(t *testing.T) {
 func TestLoad_Sample(t *testing.T) {
 	t.Parallel()
 	const sample = "../../deploy/config/seatwire.yaml"
-	got, err := LoadWithoutSecrets(sample)
+	got, err := LoadWithoutFiles(sample)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +72,7 @@ func TestLoad_Sample(t *testing.T) {
 // TestLoad_ContractSample loads section 3 of the contract as it is printed there.
 func TestLoad_ContractSample(t *testing.T) {
 	t.Parallel()
-	if _, err := LoadWithoutSecrets("testdata/contract.yaml"); err != nil {
+	if _, err := LoadWithoutFiles("testdata/contract.yaml"); err != nil {
 		t.Error(err)
 	}
 }
@@ -131,7 +135,7 @@ func TestLoad_ReadsTheFileAndItsSecrets(t *testing.T) {
 	if _, err := Load(path); err == nil || err.Error() != want {
 		t.Errorf("missing token:\n got %v\nwant %s", err, want)
 	}
-	if _, err := LoadWithoutSecrets(path); err != nil {
+	if _, err := LoadWithoutFiles(path); err != nil {
 		t.Errorf("without secrets: %v", err)
 	}
 	writeFile(t, token, "\n")
@@ -213,7 +217,8 @@ func mustParse(t *testing.T, text string) *Config {
 	return cfg
 }
 
-// FuzzLoad: whatever the file holds, loading ends, and its error is one line that does not quote what may be a secret.
+// FuzzLoad: whatever the file holds, loading ends, and its error is one line that names the file and does not quote what
+// may be a secret. What is loaded says where NATS is.
 func FuzzLoad(f *testing.F) {
 	sample, err := os.ReadFile("../../deploy/config/seatwire.yaml")
 	if err != nil {
@@ -221,29 +226,48 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add(string(sample))
 	f.Add(minimal)
+	f.Add(aliases(2, 3))
+	f.Add("a: &a [*a]\nconnections: &c\n  - *c\n")
 	for _, c := range refusals {
 		f.Add(c.text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		cfg, err := parse("seatwire.yaml", []byte(text), 0)
-		switch {
-		case err == nil && len(cfg.Connections) == 0:
-			t.Error("no connections were accepted")
-		case err != nil && strings.ContainsAny(err.Error(), "\n\r"):
-			t.Errorf("more than one line: %q", err)
-		case err != nil && strings.Contains(err.Error(), "hunter2"):
-			t.Errorf("quotes a secret: %q", err)
+		cfg, err := parse("seatwire.yaml", []byte(text), noFiles)
+		if err != nil {
+			if !strings.HasPrefix(err.Error(), "seatwire.yaml:") || strings.ContainsAny(err.Error(), "\n\r") || strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("not one line about the file, or quoting a secret: %q", err)
+			}
+			return
+		}
+		if _, err := url.Parse(strings.Split(cfg.BrokerURL(), ",")[0]); err != nil || len(cfg.Connections) == 0 {
+			t.Errorf("%d connections, broker at %q, %v", len(cfg.Connections), cfg.BrokerURL(), err)
 		}
 	})
 }
 
-func TestLoadFor_needsOnlyTheSecretsThatAreRead(t *testing.T) {
+func TestLoadFor_needsOnlyTheFilesThatAreRead(t *testing.T) {
 	t.Parallel()
+	if _, err := parse("f.yaml", []byte("connections: [{name: acme, pluralsight: {token: {env: SEATWIRE_UNSET}}}]\n"), 0); err == nil {
+		t.Error("a variable is this program's own, and it is not set")
+	}
 	const text = "connections: [{name: acme, pluralsight: {token: {file: /none/p}}, productiv: {appId: a, accessToken: {file: /none/q}}}]\n"
 	for secrets, want := range map[Secrets]string{0: "", PluralsightSecrets: "pluralsight.token", ProductivSecrets: "productiv.accessToken"} {
 		_, err := parse("f.yaml", []byte(text), secrets)
 		if (err != nil) != (want != "") || err != nil && !strings.Contains(err.Error(), want) {
 			t.Errorf("%v: want one about %q", err, want)
 		}
+	}
+}
+
+// aliases is a file of so many connections with so many globs each, all of them one.
+func aliases(connections, globs int) string {
+	return "connections:\n- &c {name: a, deprovision: {protect: [" + strings.Repeat("a@b,", globs) + "]}}\n" + strings.Repeat("- *c\n", connections-1)
+}
+
+func TestLoad_AliasesAreCounted(t *testing.T) {
+	t.Parallel()
+	_, err := parse("f.yaml", []byte(aliases(300, 1000)), noFiles)
+	if err == nil || err.Error() != "f.yaml: holds more than 262144 values, aliases counted; write fewer" {
+		t.Error(err)
 	}
 }

@@ -48,6 +48,9 @@ func SecretEnv(name string) Secret { return secretAt("env", name) }
 // IsZero says that the configuration names no secret here.
 func (s Secret) IsZero() bool { return s.place == nil }
 
+// inFile says that the secret is a file of its own.
+func (s Secret) inFile() bool { return s.place != nil && s.place().kind == "file" }
+
 // Read returns the secret without its one trailing newline, or an error that says which secret is missing or empty.
 //
 // A file is read each time: it costs microseconds before a call that takes milliseconds, it cannot miss a rotation

@@ -34,6 +34,10 @@ func (c *checker) all(secrets Secrets) {
 	}
 	c.uniqueNames()
 	c.oneWriterPerApp()
+	if secrets == noFiles {
+		return
+	}
+	c.natsFiles(&c.cfg.NATS)
 	for i := range c.cfg.Connections {
 		c.secrets(&c.cfg.Connections[i], at(i), secrets)
 	}
@@ -58,13 +62,12 @@ func (c *checker) nats(n *NATS) {
 	if n.URL == "" && n.Replicas > 1 {
 		c.fail("nats.replicas", "is more than the embedded server has; write 1, or name a cluster in nats.url")
 	}
-	c.natsFiles(n)
-}
-
-func (c *checker) natsFiles(n *NATS) {
 	if (n.TLS.Cert == "") != (n.TLS.Key == "") {
 		c.fail("nats.tls", "has a cert without its key, or a key without its cert; give both or neither")
 	}
+}
+
+func (c *checker) natsFiles(n *NATS) {
 	for _, f := range []struct{ path, file string }{
 		{"nats.credentials", n.Credentials}, {"nats.tls.ca", n.TLS.CA}, {"nats.tls.cert", n.TLS.Cert}, {"nats.tls.key", n.TLS.Key},
 	} {
@@ -197,17 +200,15 @@ func globText(s string) string {
 }
 
 func (c *checker) secrets(k *Connection, at string, needed Secrets) {
-	if needed&PluralsightSecrets != 0 {
-		c.secret(at+".pluralsight.token", "API token", k.Pluralsight.Token)
-	}
-	if p := k.Productiv; p != nil && needed&ProductivSecrets != 0 {
-		c.secret(at+".productiv.clientSecret", "client secret", p.ClientSecret)
-		c.secret(at+".productiv.accessToken", "access token", p.AccessToken)
+	c.secret(at+".pluralsight.token", "API token", k.Pluralsight.Token, needed&PluralsightSecrets != 0)
+	if p := k.Productiv; p != nil {
+		c.secret(at+".productiv.clientSecret", "client secret", p.ClientSecret, needed&ProductivSecrets != 0)
+		c.secret(at+".productiv.accessToken", "access token", p.AccessToken, needed&ProductivSecrets != 0)
 	}
 }
 
-func (c *checker) secret(at, what string, s Secret) {
-	if s.IsZero() { // whether it had to be named is checked elsewhere
+func (c *checker) secret(at, what string, s Secret, needed bool) {
+	if s.IsZero() || !needed && s.inFile() { // whether it had to be named is checked elsewhere
 		return
 	}
 	if _, err := s.Read(); err != nil {

@@ -29,7 +29,7 @@ func check(ctx context.Context, c *invocation) error {
 	if len(args) > 0 {
 		return usage("takes no arguments")
 	}
-	cfg, err := c.config()
+	cfg, err := c.configFor(config.PluralsightSecrets | config.ProductivSecrets)
 	if err != nil {
 		return err
 	}

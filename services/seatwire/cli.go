@@ -157,9 +157,16 @@ func (c *invocation) parse(declare func(*flag.FlagSet)) ([]string, error) {
 	return rest, nil
 }
 
-// config loads the file.
-func (c *invocation) config() (*config.Config, error) {
-	cfg, err := config.Load(c.configFile)
+// config loads the file for a command that calls no vendor, as nearly all are.
+func (c *invocation) config() (*config.Config, error) { return c.configFor(0) }
+
+// configFor loads the file for a command that reads those secrets.
+func (c *invocation) configFor(secrets config.Secrets) (*config.Config, error) {
+	return c.load(func(file string) (*config.Config, error) { return config.LoadFor(file, secrets) })
+}
+
+func (c *invocation) load(load func(file string) (*config.Config, error)) (*config.Config, error) {
+	cfg, err := load(c.configFile)
 	if err != nil {
 		return nil, configError{err}
 	}

@@ -51,7 +51,11 @@ func natsCommand(ctx context.Context, c *invocation) error {
 	if len(args) == 0 {
 		return usage("takes config or provision")
 	}
-	cfg, err := c.config()
+	load := c.config
+	if args[0] == "config" {
+		load = func() (*config.Config, error) { return c.load(config.LoadWithoutFiles) } // it makes them
+	}
+	cfg, err := load()
 	if err != nil {
 		return err
 	}

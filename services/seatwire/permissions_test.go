@@ -106,7 +106,7 @@ func (g *guarded) start(name string, open func(*stage.Stage) (stage.Service, err
 	health := process.NewHealth(g.registries[name])
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	program := stage.Main(name, open)
+	program := stage.Main(name, 0, open)
 	go func() {
 		done <- program.Run(ctx, &process.Process{Name: name, Config: cfg, Log: slog.New(slog.NewJSONHandler(g.logs[name], nil)), Registry: g.registries[name], Health: health})
 	}()

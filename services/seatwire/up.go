@@ -45,7 +45,7 @@ func up(ctx context.Context, c *invocation) error {
 	if len(args) > 0 {
 		return usage("takes no arguments")
 	}
-	cfg, err := c.config()
+	cfg, err := c.configFor(config.PluralsightSecrets | config.ProductivSecrets)
 	if err != nil {
 		return err
 	}
