@@ -109,19 +109,23 @@ var emails = rapid.Custom(func(t *rapid.T) string {
 func TestCanonicalEmail_isIdempotent(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		raw := rapid.OneOf(emails, rapid.String()).Draw(t, "raw")
-		once, ok := CanonicalEmail(raw)
-		twice, again := CanonicalEmail(once)
-		if once != twice || ok != again {
-			t.Fatalf("%q, %v, then %q, %v", once, ok, twice, again)
-		}
-		if ok && !utf8.ValidString(once) {
-			t.Fatalf("%q is not UTF-8", once)
-		}
-		if fold := FoldEmail(raw); fold != FoldEmail(once) || fold != FoldEmail(fold) {
-			t.Fatalf("%q folds to %q and %q", raw, fold, FoldEmail(fold))
-		}
+		checkCanonical(t, rapid.OneOf(emails, rapid.String()).Draw(t, "raw"))
 	})
+}
+
+func checkCanonical(t rapid.TB, raw string) {
+	t.Helper()
+	once, ok := CanonicalEmail(raw)
+	twice, again := CanonicalEmail(once)
+	if once != twice || ok != again {
+		t.Fatalf("%q, %v, then %q, %v", once, ok, twice, again)
+	}
+	if ok && !utf8.ValidString(once) {
+		t.Fatalf("%q is not UTF-8", once)
+	}
+	if fold := FoldEmail(raw); fold != FoldEmail(once) || fold != FoldEmail(fold) {
+		t.Fatalf("%q folds to %q and %q", raw, fold, FoldEmail(fold))
+	}
 }
 
 // Two people have two canonical local parts; the fold may only join spellings of one, which is what NFC says.
@@ -135,6 +139,26 @@ func TestFoldEmail_neverMergesTwoLocalParts(t *testing.T) {
 		}
 		if localA == localB && strings.EqualFold(a, b) && FoldEmail(a) != FoldEmail(b) {
 			t.Fatalf("%q and %q are two", a, b)
+		}
+	})
+}
+
+// FuzzEmail says the same of any two texts.
+func FuzzEmail(f *testing.F) {
+	for _, pair := range [][2]string{
+		{"ada@example.com", "ADA+x@example.com"}, {"jos\u00e9@example.com", "jose\u0301@example.com"}, {"ada@bücher.example", "ada@xn--bcher-kva.example"},
+		{"\u0130lker@example.com", "ilker@example.com"}, {"a\u0345\u0301@b", "a\xff@b"}, {"\u212a@b", "k@b"}, {"a@b", "a@b。c"}, {" a@b@c ", "a@\u00ad"},
+	} {
+		f.Add(pair[0], pair[1])
+	}
+	f.Fuzz(func(t *testing.T, a, b string) {
+		for _, raw := range []string{a, b} {
+			checkCanonical(t, raw)
+		}
+		_, okA := CanonicalEmail(a)
+		_, okB := CanonicalEmail(b)
+		if okA && okB && FoldEmail(a) == FoldEmail(b) && norm.NFC.String(localPart(a)) != norm.NFC.String(localPart(b)) {
+			t.Fatalf("%q and %q are one", a, b)
 		}
 	})
 }

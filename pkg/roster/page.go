@@ -118,13 +118,14 @@ type Span struct {
 // PageToken is the last token of a page's subject: its number and its generation.
 func PageToken(number, generation int) string { return fmt.Sprintf("%07d-%d", number, generation) }
 
-// ParsePageToken undoes PageToken. Numbers and generations count from 1: 0 is what a manifest says of a page that it
-// does not have, so a page of generation 0 would pass for one that it has.
+// ParsePageToken undoes PageToken, and takes nothing else: a page has one subject, or it could be counted twice. Numbers
+// and generations count from 1: 0 is what a manifest says of a page that it does not have, so a page of generation 0 would
+// pass for one that it has.
 func ParsePageToken(token string) (number, generation int, ok bool) {
-	n, g, found := strings.Cut(token, "-")
-	number, errN := strconv.Atoi(n)
-	generation, errG := strconv.Atoi(g)
-	return number, generation, found && errN == nil && errG == nil && number > 0 && generation > 0
+	n, g, _ := strings.Cut(token, "-")
+	number, _ = strconv.Atoi(n) // what is no number makes another token
+	generation, _ = strconv.Atoi(g)
+	return number, generation, number > 0 && generation > 0 && token == PageToken(number, generation)
 }
 
 // Manifest ends a sweep. Nothing acts on pages without it. When Failure is set there is no roster, only an answer.
