@@ -343,6 +343,12 @@ func FuzzParseAnswer(f *testing.F) {
 		if code >= 400 && (a.Status == Successful || a.Status == Processing) {
 			t.Fatalf("%d passed as %s", code, a.Status)
 		}
+		if again := parseAnswer(code, body); again != a || len(a.BodySHA256) != 64 {
+			t.Fatalf("%+v, then %+v", a, again)
+		}
+		if f := orderFault(true, code, nil, time.Time{}); f != nil && f.Class == fault.Transient && code != 408 && code != 421 && code != 425 {
+			t.Fatalf("%d would send an armed order again: %v", code, f)
+		}
 		var object struct{ Status string }
 		if json.Unmarshal(body, &object) == nil && lookupStatus(object.Status) == Other && a.Status != Other {
 			t.Fatalf("%q became %s", body, a.Status)

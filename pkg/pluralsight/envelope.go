@@ -33,9 +33,16 @@ type responseErrors struct {
 
 func (e *responseErrors) Error() string { return fmt.Sprintf("%d GraphQL errors", len(e.list)) }
 
+// maxObjects bounds what an answer takes once decoded: an empty object is two bytes on the wire, and two hundred as a
+// person. A page has at most a thousand people.
+const maxObjects = 100_000
+
 // decodeEnvelope reads one GraphQL answer, its data into data, which is a pointer. Bytes after the answer are as wrong as
 // bytes missing from it. The data is decoded in place: a page is 70 KB, and every look at it counts.
 func decodeEnvelope(body []byte, data any) (envelope, error) {
+	if bytes.Count(body, []byte("{")) > maxObjects {
+		return envelope{}, fault.New(fault.Permanent, "too-large", "the answer holds more than %d objects", maxObjects)
+	}
 	members := struct {
 		Data       any             `json:"data"`
 		Errors     json.RawMessage `json:"errors"`
@@ -116,15 +123,27 @@ func codes(raw json.RawMessage) []string {
 	return out
 }
 
+// maxItems is how many elements of a list are looked at. An answer with more errors than that is as wrong as with fewer,
+// and each would take two hundred times its two bytes in memory.
+const maxItems = 1000
+
 // list returns the elements of a JSON array, or a single other value as the only one; null and nothing are none.
 func list(raw json.RawMessage) []json.RawMessage {
 	raw = bytes.TrimSpace(raw)
 	if len(raw) == 0 || string(raw) == "null" {
 		return nil
 	}
-	var items []json.RawMessage
-	if json.Unmarshal(raw, &items) == nil {
-		return items
+	if raw[0] != '[' {
+		return []json.RawMessage{raw}
 	}
-	return []json.RawMessage{raw}
+	var items []json.RawMessage
+	d := json.NewDecoder(bytes.NewReader(raw))
+	_, err := d.Token() // the bracket
+	for err == nil && d.More() && len(items) < maxItems {
+		var item json.RawMessage
+		if err = d.Decode(&item); err == nil {
+			items = append(items, item)
+		}
+	}
+	return items
 }

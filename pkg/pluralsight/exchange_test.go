@@ -78,6 +78,8 @@ func TestUsers_NothingPassesAsAnEmptyPage(t *testing.T) {
 		"a whole body, then broken":  {reply{serve: cut(page)}, fault.Transient, "truncated"},
 		"broken before the headers":  {reply{serve: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }}, fault.Transient, "connection"},
 		"too large":                  {reply{body: usersBody(`[{"psUserId":"`+strings.Repeat("x", maxBody)+`"}]`, lastPage)}, fault.Permanent, "too-large"},
+		"a flood of empty objects":   {reply{body: usersBody(`[`+strings.Repeat(`{},`, maxObjects)+`{}]`, lastPage)}, fault.Permanent, "too-large"},
+		"a flood of errors":          {reply{body: `{"errors":[` + strings.Repeat(`1,`, 1<<20) + `1]}`}, fault.Transient, "graphql-error"},
 		"too large once inflated":    {reply{headers: map[string]string{"Content-Encoding": "gzip"}, body: zipped(strings.Repeat(" ", 2*maxBody) + page)}, fault.Permanent, "too-large"},
 		"half a gzip":                {reply{headers: map[string]string{"Content-Encoding": "gzip"}, body: zipped(page)[:40]}, fault.Transient, "truncated"},
 		"201":                        {reply{status: 201, body: page}, fault.Permanent, "unexpected-status"},
@@ -309,37 +311,59 @@ func TestStatusFault_RetryAfter(t *testing.T) {
 	}
 }
 
+// FuzzDecodeEnvelope: any bytes are a page, or a classified failure that quotes nothing. What people are shown of a
+// vendor's warning holds no address and no key.
 func FuzzDecodeEnvelope(f *testing.F) {
 	for _, s := range []string{
 		`{}`, `null`, `{"data":null}`, `{"data":{"users":null}}`, usersBody(oneUser, lastPage), usersBody("[null]", morePages),
-		graphqlError("m", "CODE"), `{"errors":[{"extensions":[{"code":"X"}],"path":["users",0,"teams"]}]}`,
-		`{"data":{},"extensions":{"warnings":["a",{"message":"b"}]}}`, `{"data":{},"errors":"x"}`, usersBody(oneUser, lastPage) + "x",
+		graphqlError("canary@example.com", "CODE"), `{"errors":[{"extensions":[{"code":"X"}],"path":["users",0,"teams"]}]}`,
+		`{"data":{},"extensions":{"warnings":["a canary@example.com expired",{"message":"b"}]}}`, `{"data":{},"errors":"x"}`,
+		usersBody(oneUser, lastPage) + "canary", `{"data":{"planAdmins":{"totalCount":1,"nodes":[{"psUserId":7}],"pageInfo":` + lastPage + `}}}`,
 	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {
-		var data wire.UsersPageResponse
-		env, err := decodeEnvelope(body, &data)
-		if err != nil {
-			if _, ok := errors.AsType[*fault.Error](err); !ok {
-				t.Fatalf("unclassified: %v", err)
-			}
+		var users wire.UsersPageResponse
+		env, err := decodeEnvelope(body, &users)
+		if checkUnquoted(t, err); err != nil {
 			return
 		}
-		if !json.Valid(body) {
-			t.Fatalf("%q passed as JSON", body)
+		if !json.Valid(body) || !env.hasData && users.Users != nil {
+			t.Fatalf("%q passed", body)
 		}
-		if !env.hasData && data.Users != nil {
-			t.Fatal("data without data")
+		if len(env.errors) > 0 {
+			checkUnquoted(t, errorsFault(&responseErrors{http.StatusOK, env.errors}, env.hasData, true))
 		}
 		for _, w := range env.warnings {
-			if text := warning(w); strings.Contains(text, "@") && addressText.MatchString(text) {
-				t.Fatalf("an address in %q", text)
+			if text := warning(w); addressText.MatchString(text) || len([]rune(text)) > maxWarning+40 {
+				t.Fatalf("a warning shows %q", text)
 			}
 		}
-		page, err := userPage(&data, 100, 0, env.warnings)
-		if err == nil && (page.HasNext && (len(page.Users) == 0 || page.EndCursor == "")) {
-			t.Fatalf("not a page: %+v", page)
+		page, err := userPage(&users, 100, 0, env.warnings)
+		checkUnquoted(t, err)
+		checkPage(t, page.Page, len(page.Users), err)
+		var admins wire.PlanAdminsPageResponse
+		if _, err := decodeEnvelope(body, &admins); err == nil {
+			page, err := adminPage(&admins, 100, env.warnings)
+			checkPage(t, page.Page, len(page.Admins), err)
 		}
 	})
+}
+
+func checkPage(t *testing.T, page Page, people int, err error) {
+	t.Helper()
+	if err == nil && page.HasNext && (people == 0 || page.EndCursor == "") {
+		t.Fatalf("not a page: %+v", page)
+	}
+}
+
+// checkUnquoted wants a failure to be classified, and to say nothing of what the vendor wrote.
+func checkUnquoted(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	if _, ok := errors.AsType[*fault.Error](err); !ok || strings.Contains(err.Error()+fault.Text(err), "canary") {
+		t.Fatalf("unclassified, or quoting: %v", err)
+	}
 }
