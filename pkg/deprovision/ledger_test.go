@@ -7,11 +7,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
 
+	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/natstest"
 	"github.com/seatwire/seatwire/pkg/streams"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func testLedger(t *testing.T) (*Ledger, func(subject string, document any)) {
 	t.Helper()
@@ -103,4 +109,42 @@ func TestExplainTellsOnePersonsStoryInOrder(t *testing.T) {
 	if err != nil || len(rows["u1"]) != 1 {
 		t.Errorf("requests of the batch %v, %v", rows, err)
 	}
+}
+
+// FuzzDocuments: a document of any bytes is refused without quoting it, or is the same once written and read, and can be
+// told of.
+func FuzzDocuments(f *testing.F) {
+	f.Add([]byte(`{"connection":"acme","key":"k","state":"settled","evidence":{"isOnAccount":false,"readAt":"2026-11-23T10:00:00Z"},"history":[{"state":"x"}]}`))
+	f.Add([]byte(`{"batchId":"b","rows":[{"psUserId":"u","requests":["k"]}],"csv":"aWQ=","state":"held","dryRun":{"http":200},"spent":1}`))
+	f.Add([]byte(`{"target":"k","hold":1,"approve":true,"at":"9999-12-31T23:59:59-23:59"}`))
+	f.Add([]byte(`{"email":"canary@example.com","rows":7}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		explainRequest(checkDocument[Request](t, body))
+		explainBatch(checkDocument[Batch](t, body))
+		checkDocument[Cancel](t, body)
+		checkDocument[Decision](t, body)
+		checkDocument[Spent](t, body)
+	})
+}
+
+func checkDocument[T any](t *testing.T, body []byte) (first T) {
+	t.Helper()
+	if err := decode(&jetstream.RawStreamMsg{Subject: "s", Data: body}, &first); err != nil {
+		if fault.ReasonOf(err) != "ledger-corrupt" || strings.Contains(err.Error(), "canary") {
+			t.Fatalf("refused by %v", err)
+		}
+		return first
+	}
+	written, err := json.Marshal(first)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again T
+	if err := json.Unmarshal(written, &again); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(first, again, cmpopts.EquateEmpty()); diff != "" {
+		t.Fatal(diff)
+	}
+	return again
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"math"
+	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -240,13 +242,21 @@ func TestParseRetryAfter(t *testing.T) {
 	}
 }
 
+// FuzzParseRetryAfter: a wait is never negative, and seconds and dates that we write are read as they are meant.
 func FuzzParseRetryAfter(f *testing.F) {
 	for _, s := range []string{"", "0", "120", "Mon, 23 Nov 2026 12:00:30 GMT", "Mon, 23 Nov 0000 12:00:30 GMT", "99999999999999999999"} {
-		f.Add(s)
+		f.Add(s, uint32(120))
 	}
-	f.Fuzz(func(t *testing.T, h string) {
-		if d, ok := ParseRetryAfter(h, time.Unix(1_800_000_000, 0)); d < 0 || (!ok && d != 0) {
+	now := time.Unix(1_800_000_000, 0)
+	f.Fuzz(func(t *testing.T, h string, seconds uint32) {
+		if d, ok := ParseRetryAfter(h, now); d < 0 || (!ok && d != 0) {
 			t.Errorf("ParseRetryAfter(%q) = %v, %v", h, d, ok)
+		}
+		want := time.Duration(seconds) * time.Second
+		for _, h := range []string{strconv.Itoa(int(seconds)), now.Add(want).UTC().Format(http.TimeFormat)} {
+			if d, ok := ParseRetryAfter(h, now); d != want || !ok {
+				t.Errorf("ParseRetryAfter(%q) = %v, %v; want %v", h, d, ok, want)
+			}
 		}
 	})
 }

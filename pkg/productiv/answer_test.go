@@ -3,8 +3,11 @@ package productiv
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -137,25 +140,61 @@ func TestStatusFault_RetryAfter(t *testing.T) {
 	}
 }
 
-// FuzzAnswers: an answer of any bytes is a confirmed success only if it is JSON that says so.
+// FuzzAnswers: an answer of any bytes is a confirmed success only if it is JSON that says so; a page's people can be
+// sent back, a token can stand in a header for a while that ends, and a failure quotes nothing.
 func FuzzAnswers(f *testing.F) {
 	for _, text := range []string{
 		`{"success":true,"provisionedUsers":[{"appUserId":"1","email":"a@b"}],"nextPageToken":"x"}`,
-		`{"success":false,"numUsersDeleted":3}`, `{"success":true}`, `null`, `[]`, ``, `{"success":true}x`,
+		`{"success":false,"numUsersDeleted":3,"message":"canary@example.com"}`, `{"success":true}`, `null`, `[]`, ``, `{"success":true}x`,
+		`{"access_token":"canary","token_type":"Bearer","expires_in":"3600"}`, `{"access_token":"a b","expires_in":1e999}`, `{"access_token":"t","expires_in":NaN}`,
 	} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		page, err := readPage(text)
-		if err == nil && (!json.Valid(text) || page.Users == nil) {
+		if checkUnquoted(t, err); err == nil && (!json.Valid(text) || page.Users == nil) {
 			t.Errorf("page %+v of %q", page, text)
 		}
-		if _, err := readConfirmation(text); err == nil && !bytes.Contains(text, []byte("true")) {
+		_, err = readConfirmation(text)
+		if checkUnquoted(t, err); err == nil && !bytes.Contains(text, []byte("true")) {
 			t.Errorf("confirmed by %q", text)
 		}
-		if got, err := readRemoval(text); err == nil && got.Count < 0 {
-			t.Errorf("removed %+v by %q", got, text)
+		removed, err := readRemoval(text)
+		if checkUnquoted(t, err); err == nil && (removed.Count < 0 || !json.Valid(text)) {
+			t.Errorf("removed %+v by %q", removed, text)
 		}
-		_, _, _ = readToken(text)
+		token, life, err := readToken(text)
+		if checkUnquoted(t, err); err == nil && (!headerSafe(token) || life < 0 || life > maxLife) {
+			t.Errorf("token %q for %v", token, life)
+		}
 	})
+}
+
+// FuzzUsers: the people of a sealed body are those who were put in, or the body is refused.
+func FuzzUsers(f *testing.F) {
+	f.Add("ps-1", "ada@example.com", "", "L")
+	f.Add("canary\xff", "canary@example.com", "<&>\u2028", "\x00")
+	f.Fuzz(func(t *testing.T, id, email, username, license string) {
+		users := []User{{id, email, username, license}, {license + "1", email + "1", id, username}}
+		body, err := EncodeUsers(users)
+		if err != nil {
+			checkUnquoted(t, err)
+			return
+		}
+		var got struct{ ProvisionedUsers []User }
+		if err := json.Unmarshal(body, &got); err != nil || !slices.Equal(got.ProvisionedUsers, users) {
+			t.Fatalf("%q holds %q, %v", body, got.ProvisionedUsers, err)
+		}
+	})
+}
+
+// checkUnquoted wants a failure to be classified, and to say nothing of what anybody wrote.
+func checkUnquoted(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	if _, ok := errors.AsType[*fault.Error](err); !ok || strings.Contains(err.Error()+fault.Text(err), "canary") {
+		t.Fatalf("unclassified, or quoting: %v", err)
+	}
 }
