@@ -36,31 +36,49 @@ type lane struct {
 // in the ledger.
 func (l *lane) run(ctx context.Context) {
 	for {
-		err := l.try(ctx)
+		asked := time.Now()
+		holder, err := l.try(ctx)
 		if err != nil && ctx.Err() == nil {
 			l.log.Warn("lane ended", "connection", l.rules.connection, "reason", fault.ReasonOf(err), "error", fault.Text(err))
 		}
-		select {
-		case <-ctx.Done():
+		if !l.rest(ctx, holder, asked) {
 			return
-		case <-time.After(laneEvery):
 		}
 	}
 }
 
-// try claims the lane and works until it is lost or ctx ends.
-func (l *lane) try(ctx context.Context) error {
+// rest waits until it is worth asking for the lane again; false when ctx ended.
+func (l *lane) rest(ctx context.Context, holder string, asked time.Time) bool {
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(laneEvery):
+		}
+		if l.beats.worthALook(l.rules.connection, holder, asked) {
+			return true
+		}
+	}
+}
+
+// try claims the lane and works until it is lost or ctx ends. It returns who else had it, "" when nobody is known to.
+func (l *lane) try(ctx context.Context) (holder string, err error) {
 	asked, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	fence, err := claim(asked, l.js, l.rules.connection, l.beats, time.Now().UTC())
+	fence, holder, err := claim(asked, l.js, l.rules.connection, l.beats, time.Now().UTC())
 	if err != nil || fence == 0 {
-		return err
+		return holder, err
 	}
+	return "", l.hold(ctx, fence)
+}
+
+// hold works on the lane until it is lost or ctx ends, and hands it back.
+func (l *lane) hold(ctx context.Context, fence uint64) error {
 	l.metrics.lanes.Inc()
 	defer l.metrics.lanes.Dec()
 	defer l.metrics.forget(l.rules.connection)
 	t := newTenure(l, fence)
-	err = t.work(ctx)
+	err := t.work(ctx)
 	// The run's context may be over, and the others should not have to wait for our silence.
 	bye, cancelBye := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancelBye()
@@ -69,6 +87,7 @@ func (l *lane) try(ctx context.Context) error {
 		if handErr := handBack(bye, l.js, l.rules.connection, fence, time.Now().UTC()); handErr != nil && !isConflict(handErr) {
 			l.log.Info("lane not handed back", "connection", l.rules.connection, "error", fault.Text(handErr))
 		}
+		l.beats.tellFree(l.rules.connection)
 	}
 	return err
 }

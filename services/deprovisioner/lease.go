@@ -20,15 +20,18 @@ const (
 	beatEvery = 2 * time.Second
 	// leaseTime is how long a silent replica keeps its lanes. The contract gives 20 s for a take-over, loading included.
 	leaseTime = 10 * time.Second
-	// laneEvery is how often a replica looks whether a lane is free.
+	// laneEvery is how often a replica thinks of a lane that it does not have, and lookEvery how often it asks the broker
+	// although somebody alive has it: a thousand lanes that each replica looks at every second are a load of their own.
 	laneEvery = time.Second
+	lookEvery = 5 * time.Second
 	// sendWindow is how old the save of "sending" may be when its bytes leave. It is well below leaseTime, so a replica
 	// that was frozen in between finds itself late before somebody else can be at work. One residual race remains and
 	// is known: frozen after this check and before the system call.
 	sendWindow = 4 * time.Second
 )
 
-// beats tells which replicas live, by hearing them. Only local monotonic time is compared, never two machines' clocks.
+// beats tells which replicas live, by hearing them, and which lanes they gave back. Only local monotonic time is
+// compared, never two machines' clocks.
 type beats struct {
 	nc      *nats.Conn
 	replica string
@@ -36,10 +39,11 @@ type beats struct {
 
 	mu    sync.Mutex
 	heard map[string]time.Time
+	free  map[string]bool // connections
 }
 
 func newBeats(nc *nats.Conn, replica string) *beats {
-	return &beats{nc: nc, replica: replica, started: time.Now(), heard: map[string]time.Time{}}
+	return &beats{nc: nc, replica: replica, started: time.Now(), heard: map[string]time.Time{}, free: map[string]bool{}}
 }
 
 // run beats and listens until ctx ends.
@@ -70,6 +74,9 @@ func (b *beats) hear(msg *nats.Msg) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.heard[tokens[0]] = time.Now()
+	if connection := string(msg.Data); events.LegalName(connection) {
+		b.free[connection] = true
+	}
 	for replica, at := range b.heard { // replicas come and go; the map must not grow with them
 		if time.Since(at) > 10*leaseTime {
 			delete(b.heard, replica)
@@ -89,28 +96,42 @@ func (b *beats) alive(replica string) bool {
 	return time.Since(last) < leaseTime
 }
 
+// tellFree tells the other replicas to look at a lane. It is a hint: unheard, they look lookEvery later.
+func (b *beats) tellFree(connection string) {
+	_ = b.nc.Publish(events.Subject(streams.BeatSubject, b.replica), []byte(connection))
+}
+
+// worthALook reports whether a lane may be free, although holder had it when it was last asked for.
+func (b *beats) worthALook(connection, holder string, asked time.Time) bool {
+	b.mu.Lock()
+	free := b.free[connection]
+	delete(b.free, connection)
+	b.mu.Unlock()
+	return free || holder == "" || !b.alive(holder) || time.Since(asked) >= lookEvery
+}
+
 // holder is the lane's document: which replica works on the connection. An empty name is a lane that was handed back.
 type holder struct {
 	Replica string    `json:"replica"`
 	Since   time.Time `json:"since"`
 }
 
-// claim takes the lane when nobody alive has it, and returns the fence to write under; 0 when somebody has it. Two
-// claims at once are decided by the broker.
-func claim(ctx context.Context, js jetstream.JetStream, connection string, b *beats, now time.Time) (uint64, error) {
+// claim takes the lane when nobody alive has it, and returns the fence to write under; 0 when somebody has it, and who
+// that is as far as we know. Two claims at once are decided by the broker.
+func claim(ctx context.Context, js jetstream.JetStream, connection string, b *beats, now time.Time) (fence uint64, by string, err error) {
 	var h holder
 	at, err := lastDocument(ctx, js, laneSubject(connection), &h)
 	if err != nil {
-		return 0, err
+		return 0, "", err
 	}
 	if at > 0 && h.Replica != "" && h.Replica != b.replica && b.alive(h.Replica) {
-		return 0, nil
+		return 0, h.Replica, nil
 	}
-	fence, err := writeHolder(ctx, js, connection, holder{Replica: b.replica, Since: now}, at)
+	fence, err = writeHolder(ctx, js, connection, holder{Replica: b.replica, Since: now}, at)
 	if isConflict(err) {
-		return 0, nil
+		return 0, "", nil
 	}
-	return fence, err
+	return fence, "", err
 }
 
 func writeHolder(ctx context.Context, js jetstream.JetStream, connection string, h holder, expected uint64) (uint64, error) {

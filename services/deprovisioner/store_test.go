@@ -6,9 +6,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/deprovision"
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/natstest"
 	"github.com/seatwire/seatwire/pkg/streams"
 )
 
@@ -26,7 +29,7 @@ func TestLostLaneWritesNothing(t *testing.T) {
 	take := func(replica string) fencedStore {
 		b := newBeats(w.js.Conn(), replica)
 		b.started = time.Now().Add(-leaseTime) // long enough to know that nobody beats
-		fence, err := claim(t.Context(), w.js, "acme", b, time.Now())
+		fence, _, err := claim(t.Context(), w.js, "acme", b, time.Now())
 		if err != nil || fence == 0 {
 			t.Fatalf("claim of %s: %d, %v", replica, fence, err)
 		}
@@ -59,20 +62,49 @@ func TestLaneIsLeftToWhoLives(t *testing.T) {
 	t.Parallel()
 	w := newTown(t, 0, func(*config.Deprovision) {})
 	one, two := newBeats(w.js.Conn(), "one"), newBeats(w.js.Conn(), "two")
-	fence, err := claim(t.Context(), w.js, "acme", one, time.Now())
+	fence, _, err := claim(t.Context(), w.js, "acme", one, time.Now())
 	if err != nil || fence == 0 {
 		t.Fatal(fence, err)
 	}
 	two.started = time.Now().Add(-2 * leaseTime)
 	two.heard["one"] = time.Now()
-	if stolen, err := claim(t.Context(), w.js, "acme", two, time.Now()); err != nil || stolen != 0 {
-		t.Fatalf("the lane of a living replica was taken: %d, %v", stolen, err)
+	stolen, by, err := claim(t.Context(), w.js, "acme", two, time.Now())
+	if err != nil || stolen != 0 || by != "one" {
+		t.Fatalf("the lane of a living replica was taken: %d from %q, %v", stolen, by, err)
 	}
 	if err := handBack(t.Context(), w.js, "acme", fence, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	if fence, err := claim(t.Context(), w.js, "acme", two, time.Now()); err != nil || fence == 0 {
+	if fence, _, err := claim(t.Context(), w.js, "acme", two, time.Now()); err != nil || fence == 0 {
 		t.Fatalf("a lane that was handed back is not free: %d, %v", fence, err)
+	}
+}
+
+// TestLaneIsAskedForWhenItMayBeFree: the broker is not asked about a lane whose holder beats, until the holder tells that
+// it is free, falls silent, or some time has passed in which that may have been missed.
+func TestLaneIsAskedForWhenItMayBeFree(t *testing.T) {
+	t.Parallel()
+	two := newBeats(natstest.Run(t).Connect(t), "two")
+	two.started = time.Now().Add(-leaseTime)
+	says := func(replica, what string) {
+		two.hear(&nats.Msg{Subject: events.Subject(streams.BeatSubject, replica), Data: []byte(what)})
+	}
+	if !two.worthALook("acme", "one", time.Now()) {
+		t.Error("a silent holder keeps its lane")
+	}
+	says("one", "")
+	if two.worthALook("acme", "one", time.Now()) {
+		t.Error("a living holder's lane is asked for")
+	}
+	if !two.worthALook("acme", "one", time.Now().Add(-lookEvery)) || !two.worthALook("acme", "", time.Now()) {
+		t.Error("a lane that may have been missed, or has no known holder, is not asked for")
+	}
+	says("one", "acme")
+	if two.worthALook("globex", "one", time.Now()) || !two.worthALook("acme", "one", time.Now()) {
+		t.Error("a lane that was given back is not asked for, or another is")
+	}
+	if two.worthALook("acme", "one", time.Now()) {
+		t.Error("a lane that was given back once is asked for again and again")
 	}
 }
 
