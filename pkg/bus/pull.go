@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync"
 	"time"
@@ -12,8 +13,8 @@ import (
 )
 
 const (
-	// The broker ends an unanswered pull after pullExpiry, and says every pullHeartbeat that it still knows it. Two
-	// silences in a row mean that it does not, as after the loss of a leader.
+	// The broker ends an unanswered pull after pullExpiry at the latest, and says every pullHeartbeat that it still knows
+	// it. Two silences in a row mean that it does not, as after the loss of a leader.
 	pullExpiry    = 15 * time.Second
 	pullHeartbeat = 3 * time.Second
 	// pullBuffer is for the one message of a pull and the heartbeats that come meanwhile.
@@ -29,22 +30,25 @@ const (
 type puller struct {
 	conn    *Conn
 	subject string
-	request []byte
 
 	inbox *nats.Subscription // nil: none open
 	lines chan *nats.Msg
 }
 
 func newPuller(conn *Conn, stream, durable string) *puller {
-	request, err := json.Marshal(map[string]any{"batch": 1, "expires": pullExpiry, "idle_heartbeat": pullHeartbeat})
+	return &puller{conn: conn, subject: fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", stream, durable)}
+}
+
+// pullRequest asks for one message, for a time that chance decides: the broker serves the oldest pull first, and with
+// equal times the replica that started first would be the first at every lane, for ever.
+func pullRequest() []byte {
+	request, err := json.Marshal(map[string]any{
+		"batch": 1, "expires": pullExpiry/2 + rand.N(pullExpiry/2), "idle_heartbeat": pullHeartbeat,
+	})
 	if err != nil {
-		panic(err) // constants
+		panic(err) // numbers
 	}
-	return &puller{
-		conn:    conn,
-		subject: fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", stream, durable),
-		request: request,
-	}
+	return request
 }
 
 // Ends of a pull without a message.
@@ -97,7 +101,7 @@ func (p *puller) ask() error {
 		}
 		p.inbox = inbox
 	}
-	if err := p.conn.consume.PublishRequest(p.subject, p.inbox.Subject, p.request); err != nil {
+	if err := p.conn.consume.PublishRequest(p.subject, p.inbox.Subject, pullRequest()); err != nil {
 		p.close()
 		return err
 	}
