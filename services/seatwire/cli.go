@@ -44,6 +44,7 @@ func commands() []command {
 		{"deadletters", "deadletters replay|discard --sequence N | --all", "send them through every check again, or drop them", deadLetters},
 		{"nats", "nats config --dir DIR [--node HOST]… [--publisher NAME[=CONNECTION,…]]…", "write NATS servers' configuration, users, keys and certificates", natsCommand},
 		{"nats", "nats provision [--publisher NAME[=CONNECTION,…]]…", "declare streams, buckets and consumers, as the user provisioner", natsCommand},
+		{"nats", "nats resources [--account NAME] [--publisher NAME[=CONNECTION,…]]…", "the same as resources for NACK, JetStream's controller on Kubernetes", natsCommand},
 		{"pause", "pause CONNECTION", "stop every call that removes something at a vendor", pause},
 		{"resume", "resume CONNECTION", "let removals go on", resume},
 	}

@@ -20,15 +20,16 @@ const provisionWithin = 2 * time.Minute
 
 // natsFlags are those of all its verbs together; each verb takes its own.
 type natsFlags struct {
-	dir, at, store string
-	nodes          []string
-	systems        []streams.PublishingSystem
+	dir, at, store, account string
+	nodes                   []string
+	systems                 []streams.PublishingSystem
 }
 
 func (f *natsFlags) declare(fs *flag.FlagSet) {
 	fs.StringVar(&f.dir, "dir", "", "")
 	fs.StringVar(&f.at, "at", "/etc/nats", "")
 	fs.StringVar(&f.store, "store", "/data", "")
+	fs.StringVar(&f.account, "account", "", "")
 	fs.Func("node", "", func(s string) error { f.nodes = append(f.nodes, s); return nil })
 	fs.Func("publisher", "", func(s string) error {
 		name, connections, some := strings.Cut(s, "=")
@@ -49,13 +50,9 @@ func natsCommand(ctx context.Context, c *invocation) error {
 		return err
 	}
 	if len(args) == 0 {
-		return usage("takes config or provision")
+		return usage("takes config, provision or resources")
 	}
-	load := c.config
-	if args[0] == "config" {
-		load = func() (*config.Config, error) { return c.load(config.LoadWithoutFiles) } // it makes them
-	}
-	cfg, err := load()
+	cfg, err := c.load(config.LoadWithoutFiles) // some verbs make the files that it names
 	if err != nil {
 		return err
 	}
@@ -67,10 +64,12 @@ func natsCommand(ctx context.Context, c *invocation) error {
 		return f.config(c, cfg)
 	case verb == "provision" && len(rest) == 0:
 		return f.provision(ctx, c, cfg)
+	case verb == "resources" && len(rest) == 0:
+		return f.resources(c, cfg)
 	case verb == "config":
 		return usage("config takes --dir DIR, and no arguments")
 	default:
-		return usage("takes config or provision, not %q", strings.Join(args, " "))
+		return usage("takes config, provision or resources, not %q", strings.Join(args, " "))
 	}
 }
 
@@ -117,10 +116,7 @@ func (f *natsFlags) provision(ctx context.Context, c *invocation, cfg *config.Co
 	defer conn.Close()
 	guarded, stop := conn.UntilDenied(ctx)
 	defer stop()
-	topology := streams.For(cfg)
-	for _, s := range f.systems {
-		topology.AddPublishingSystem(s)
-	}
+	topology := f.topology(cfg)
 	err = streams.Ensure(guarded, conn.JS(), topology)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return plain("NATS did not take the declarations within %s; its log says why", provisionWithin)
@@ -134,6 +130,15 @@ func (f *natsFlags) provision(ctx context.Context, c *invocation, cfg *config.Co
 	}
 	fmt.Fprintf(c.env.Stdout, "declared: %d streams, %d buckets, %d consumers\n", made["streams"], made["buckets"], made["consumers"])
 	return nil
+}
+
+// topology is everything that the file and the flags ask for.
+func (f *natsFlags) topology(cfg *config.Config) streams.Topology {
+	topology := streams.For(cfg)
+	for _, s := range f.systems {
+		topology.AddPublishingSystem(s)
+	}
+	return topology
 }
 
 // dial connects as the user of that name.
