@@ -27,9 +27,17 @@ func topology(replicas int, connections ...string) streams.Topology {
 	return streams.For(cfg)
 }
 
+// whole is a topology with everything: two connections, a publishing system for all, and one for some.
+func whole(replicas int) streams.Topology {
+	all := topology(replicas, awkward...)
+	all.AddPublishingSystem(streams.PublishingSystem{Name: "hr"})
+	all.AddPublishingSystem(streams.PublishingSystem{Name: "idp", Connections: awkward})
+	return all
+}
+
 func TestResources_readBackAsTheTopology(t *testing.T) {
 	t.Parallel()
-	want := topology(3, awkward...)
+	want := whole(3)
 	resources, err := nack.Resources(want, "acc")
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +53,7 @@ func TestResources_readBackAsTheTopology(t *testing.T) {
 
 func TestResources_haveNamesOfTheirOwn(t *testing.T) {
 	t.Parallel()
-	resources, err := nack.Resources(topology(1, awkward...), "")
+	resources, err := nack.Resources(whole(1), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,9 +37,12 @@ func TestTemplate_rendersTheTopology(t *testing.T) {
 	}
 	documents := render(t, values{
 		"connections": connections,
-		"nats":        values{"provisioning": "nack", "replicas": 3, "nack": values{"account": "acc"}},
+		"nats": values{
+			"provisioning": "nack", "replicas": 3, "nack": values{"account": "acc"},
+			"publishers": []values{{"name": "hr", "connections": nil}, {"name": "idp", "connections": awkward}},
+		},
 	})
-	if diff := cmp.Diff(topology(3, awkward...), declaredBy(t, documents, "acc"), byName...); diff != "" {
+	if diff := cmp.Diff(whole(3), declaredBy(t, documents, "acc"), byName...); diff != "" {
 		t.Errorf("want -, chart +:\n%s", diff)
 	}
 }
