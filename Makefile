@@ -26,7 +26,7 @@ test: ## all tests, with the race detector
 	@# Whole pipelines and real processes: one package at a time, for they fill the machine by themselves.
 	CGO_ENABLED=1 go test -race -shuffle=on -p 1 ./services/seatwire/...
 
-verify: tools ## formatting, linters, generated code, modules
+verify: tools ## formatting, linters, generated code, modules, chart
 	deploy/ci/verify.sh
 
 lint: tools ## linters only
@@ -48,12 +48,17 @@ chaos: ## the fault bench with real processes; CHAOS=20m is the time to spend
 bench: build ## the rates, each beside a peer in one run
 	deploy/ci/bench.sh
 
-tools: bin/golangci-lint
+tools: bin/golangci-lint bin/helm bin/kubectl-validate
 
 # Built from the sources that deploy/tools/go.sum pins; the tools' modules never meet ours.
 bin/golangci-lint: deploy/tools/go.mod deploy/tools/go.sum
 	@mkdir -p bin
 	GOWORK=off go -C deploy/tools build -o ../../bin/ tool
+
+# Modules of their own: the one wants the newest Kubernetes libraries, the other does not compile with them.
+bin/helm bin/kubectl-validate: bin/%: deploy/tools/%/go.mod deploy/tools/%/go.sum
+	@mkdir -p bin
+	GOWORK=off go -C deploy/tools/$* build -o ../../../bin/ tool
 
 clean: ## bin/
 	rm -rf bin

@@ -32,4 +32,5 @@ go generate work
 [ "$before" = "$(git status --porcelain)" ] || fail "generated code was stale, commit what make generate wrote"
 
 deploy/ci/lint.sh
+deploy/ci/helm.sh
 echo "verify: all good"
