@@ -72,7 +72,7 @@ func load(t *testing.T, text string) *config.Config {
 	if err := os.WriteFile(file, []byte(strings.ReplaceAll(text, "/run/secrets/nats", dir)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cfg, err := config.LoadWithoutSecrets(file)
+	cfg, err := config.LoadWithoutFiles(file)
 	if err != nil {
 		t.Fatal(err)
 	}
