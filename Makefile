@@ -29,7 +29,7 @@ test: ## all tests, with the race detector
 verify: tools ## formatting, linters, generated code, modules, chart
 	deploy/ci/verify.sh
 
-lint: tools ## linters only
+lint: bin/golangci-lint ## linters only
 	deploy/ci/lint.sh
 
 fmt: ## format

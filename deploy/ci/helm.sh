@@ -36,4 +36,4 @@ for values in deploy/helm/ci/refused/*.yaml; do
   [[ $said == *"$want"* ]] || fail "$values is refused with: $said"
 done
 
-go test ./services/seatwire/nack -run TestHelm -args -helm "$PWD/bin/helm"
+go test -count=1 ./services/seatwire/nack -run TestHelm -args -helm "$PWD/bin/helm"

@@ -127,7 +127,7 @@ terminationMessagePolicy: FallbackToLogsOnError
 
 {{- define "seatwire.hook" -}}
 helm.sh/hook: pre-install,pre-upgrade
-helm.sh/hook-delete-policy: before-hook-creation
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
 
 {{- /* Out to the broker, by name. */ -}}
