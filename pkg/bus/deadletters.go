@@ -33,8 +33,11 @@ const (
 	HeaderDeadAttempts = "Seatwire-Dead-Attempts"
 	HeaderDeadAt       = "Seatwire-Dead-At"
 
-	// OriginalPrefix goes before the original's Nats-* headers, so that the broker does not act on them again.
+	// OriginalPrefix goes before the original's Nats-* headers, so that the broker does not act on them again; and before
+	// its Status when the body is empty, which clients take for a line of the broker's: "404" would hide every dead letter
+	// behind this one from who reads them.
 	OriginalPrefix = "Seatwire-Orig-"
+	statusHeader   = "Status"
 )
 
 const (
@@ -59,7 +62,7 @@ func NewDeadLetters(pub *Publisher, service string, connectionOf func(subject st
 // an error nothing is lost: the original comes back, and a second Put of the same message is dropped by its id. err may
 // be nil; of its text only the classified part is kept.
 func (l *DeadLetters) Put(ctx context.Context, d Delivery, body []byte, reason string, err error) error {
-	_, perr := l.pub.PublishMsg(ctx, l.subject(d), l.id(d), l.header(d, reason, err), body)
+	_, perr := l.pub.PublishMsg(ctx, l.subject(d), l.id(d), l.header(d, body, reason, err), body)
 	return perr
 }
 
@@ -77,10 +80,10 @@ func (l *DeadLetters) id(d Delivery) string {
 	return fmt.Sprintf("dead/%s/%s/%d/%d", l.service, d.Stream, d.Sequence, d.Time.UnixNano())
 }
 
-func (l *DeadLetters) header(d Delivery, reason string, err error) nats.Header {
+func (l *DeadLetters) header(d Delivery, body []byte, reason string, err error) nats.Header {
 	h := make(nats.Header, len(d.Header)+8)
 	for name, values := range d.Header {
-		if strings.HasPrefix(name, reserved) {
+		if strings.HasPrefix(name, reserved) || name == statusHeader && len(body) == 0 {
 			name = OriginalPrefix + name
 		}
 		h[name] = append(h[name], slices.Clone(values)...)
