@@ -7,7 +7,7 @@ export CGO_ENABLED ?= 0
 PROGRAMS := fetcher normalizer productiv-publisher deprovisioner seatwire simulators
 VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 
-.PHONY: help build demo test verify lint fmt generate tidy chaos bench clean tools
+.PHONY: help build demo test verify lint fmt generate tidy fuzz chaos bench clean tools
 
 help: ## print this
 	@grep -hE '^[a-z/-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ generate: ## generated code
 tidy: ## go.mod and go.sum of every module
 	go work sync
 	for m in $$(go list -m -f '{{.Dir}}'); do (cd $$m && go mod tidy); done
+
+fuzz: ## every fuzz target for FUZZTIME (20s) each
+	deploy/ci/fuzz.sh
 
 chaos: ## the fault bench with real processes; CHAOS=20m is the time to spend
 	deploy/ci/chaos.sh
