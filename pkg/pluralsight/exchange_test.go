@@ -328,8 +328,8 @@ func FuzzDecodeEnvelope(f *testing.F) {
 		if checkUnquoted(t, err); err != nil {
 			return
 		}
-		if !json.Valid(body) || !env.hasData && users.Users != nil {
-			t.Fatalf("%q passed", body)
+		if !json.Valid(body) {
+			t.Fatalf("%q passed as JSON", body)
 		}
 		if len(env.errors) > 0 {
 			checkUnquoted(t, errorsFault(&responseErrors{http.StatusOK, env.errors}, env.hasData, true))
@@ -338,6 +338,9 @@ func FuzzDecodeEnvelope(f *testing.F) {
 			if text := warning(w); addressText.MatchString(text) || len([]rune(text)) > maxWarning+40 {
 				t.Fatalf("a warning shows %q", text)
 			}
+		}
+		if !env.hasData {
+			return // whatever stands under "DATA": the exchange refuses it
 		}
 		page, err := userPage(&users, 100, 0, env.warnings)
 		checkUnquoted(t, err)
