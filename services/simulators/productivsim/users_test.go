@@ -8,8 +8,12 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/seatwire/seatwire/services/simulators/productivsim"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 type switches = productivsim.Switches
 

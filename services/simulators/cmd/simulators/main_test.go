@@ -9,7 +9,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestRunServesBothUntilToldToStop(t *testing.T) {
 	t.Parallel()
