@@ -1,12 +1,14 @@
 package deprovisioner
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/deprovision"
@@ -105,6 +107,52 @@ func TestLaneIsAskedForWhenItMayBeFree(t *testing.T) {
 	}
 	if two.worthALook("acme", "one", time.Now()) {
 		t.Error("a lane that was given back once is asked for again and again")
+	}
+}
+
+// TestBatchWaitsForItsTurn: the broker refuses a batch while 50 others are open on the stream, as when many lanes write at
+// the same time. Nobody loses a lane for that.
+func TestBatchWaitsForItsTurn(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, 0, func(*config.Deprovision) {})
+	var open []jetstreamext.BatchPublisher
+	for i := range 50 {
+		b, err := jetstreamext.NewBatchPublisher(w.js)
+		if err == nil {
+			err = b.Add(deprovision.RequestSubject("globex", fmt.Sprint(i)), []byte("{}"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		open = append(open, b)
+	}
+	var msgs []*nats.Msg
+	for i := range 2 {
+		msgs = append(msgs, &nats.Msg{Subject: deprovision.RequestSubject("acme", fmt.Sprint(i)), Header: nats.Header{}, Data: []byte("{}")})
+	}
+	tries, err := w.js.Conn().SubscribeSync(msgs[0].Subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, err := publishAtomic(ctx, w.js, msgs)
+		done <- err
+	}()
+	for range 2 { // the second try says that the first was refused
+		if _, err := tries.NextMsg(patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, b := range open {
+		if _, err := b.Commit(t.Context(), deprovision.RequestSubject("globex", "last"), []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-done; err != nil {
+		t.Errorf("the batch was given up: %v", err)
 	}
 }
 
