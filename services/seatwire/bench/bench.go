@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"time"
 
@@ -17,10 +16,20 @@ import (
 	"github.com/seatwire/seatwire/pkg/streams"
 )
 
+// What is no service of ours, in Result.CPU.
+const (
+	brokerName  = "broker"
+	vendorsName = "vendors"
+)
+
 // Options of one measurement.
 type Options struct {
-	// People in the plan.
+	// People in all plans together.
 	People int
+	// Connections is how many plans they are in; 0 means 1.
+	Connections int
+	// Nodes of the broker: 1, or 3 that replicate everything; 0 means 1.
+	Nodes int
 	// Mode of the publisher.
 	Mode string
 	// Latency of every GraphQL call.
@@ -37,8 +46,7 @@ type Result struct {
 	Plain, First, Unchanged time.Duration
 	GraphQLCalls            int
 	ProductivCalls          int
-	// Peak is MiB by service. CPU is processor time by service during both syncs; "" is this process: the vendors
-	// and the broker.
+	// Peak is MiB by service. CPU is processor time by service during both syncs, of brokerName and vendorsName too.
 	Peak map[string]int
 	CPU  map[string]time.Duration
 }
@@ -61,10 +69,11 @@ func Run(ctx context.Context, o Options, out io.Writer) (Result, error) {
 }
 
 func runPlain(ctx context.Context, o Options) (time.Duration, error) {
-	return inWorld(o, func(w *world) (time.Duration, error) {
+	return inWorld(ctx, o, func(w *world) (time.Duration, error) {
+		c := w.connections[0]
 		p := &plain{
-			graphQL: w.psURL + "/graphql", key: benchKey, token: benchToken,
-			productiv: w.pvURL + "/services/push/v1/customer/apps/" + benchApp + "/users",
+			graphQL: w.psURL + "/graphql", key: key(c), token: token(c),
+			productiv: w.pvURL + "/services/push/v1/customer/apps/" + app(c) + "/users",
 		}
 		began := time.Now()
 		_, err := p.run(ctx)
@@ -72,13 +81,13 @@ func runPlain(ctx context.Context, o Options) (time.Duration, error) {
 	})
 }
 
-func inWorld(o Options, body func(*world) (time.Duration, error)) (time.Duration, error) {
+func inWorld(ctx context.Context, o Options, body func(*world) (time.Duration, error)) (time.Duration, error) {
 	dir, err := os.MkdirTemp("", "seatwire-bench-")
 	if err != nil {
 		return 0, err
 	}
 	defer os.RemoveAll(dir)
-	w, err := newWorld(dir, o)
+	w, err := newWorld(ctx, dir, o)
 	if err != nil {
 		return 0, err
 	}
@@ -87,17 +96,13 @@ func inWorld(o Options, body func(*world) (time.Duration, error)) (time.Duration
 }
 
 func (r *Result) pipeline(ctx context.Context) error {
-	_, err := inWorld(r.Options, func(w *world) (time.Duration, error) {
+	_, err := inWorld(ctx, r.Options, func(w *world) (time.Duration, error) {
 		file, err := w.config(r.Mode, "")
 		if err != nil {
 			return 0, err
 		}
 		var running []*service
-		defer func() {
-			for _, s := range running {
-				s.stop()
-			}
-		}()
+		defer func() { stopAll(running) }()
 		for _, name := range pipeline {
 			s, err := start(ctx, r.Bin, name, file)
 			if err != nil {
@@ -105,37 +110,37 @@ func (r *Result) pipeline(ctx context.Context) error {
 			}
 			running = append(running, s)
 		}
-		own := cpu(os.Getpid())
+		vendors, broker := cpu(os.Getpid()), cpu(w.broker.cmd.Process.Pid)
 		if err := r.measure(ctx, w); err != nil {
 			return 0, err
 		}
 		for _, s := range running {
 			r.Peak[s.name], r.CPU[s.name] = s.peak(), cpu(s.cmd.Process.Pid)
 		}
-		r.CPU[""] = cpu(os.Getpid()) - own
+		r.CPU[vendorsName], r.CPU[brokerName] = cpu(os.Getpid())-vendors, cpu(w.broker.cmd.Process.Pid)-broker
 		return 0, nil
 	})
 	return err
 }
 
-func (r *Result) measure(ctx context.Context, w *world) (err error) {
-	conn, err := bus.Connect(ctx, bus.Options{URL: w.nats.ClientURL(), Name: "bench"}, slog.New(slog.DiscardHandler))
+func (r *Result) measure(ctx context.Context, w *world) error {
+	conn, err := w.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	if r.First, err = sync(ctx, conn, events.OutcomePublished); err != nil {
+	if r.First, err = w.sync(ctx, conn, events.OutcomePublished); err != nil {
 		return err
 	}
 	r.GraphQLCalls, r.ProductivCalls = w.calls()
-	r.Unchanged, err = sync(ctx, conn, events.OutcomeUnchanged)
+	r.Unchanged, err = w.sync(ctx, conn, events.OutcomeUnchanged)
 	return err
 }
 
-// sync requests a sweep and times it to its outcome.
-func sync(ctx context.Context, conn *bus.Conn, want string) (time.Duration, error) {
+// sync requests a sweep of every connection at once and times them to the last outcome.
+func (w *world) sync(ctx context.Context, conn *bus.Conn, want string) (time.Duration, error) {
 	consumer, err := conn.ConsumeJS().OrderedConsumer(ctx, streams.Outcomes, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{events.Subject(events.RosterPublishedSubject, benchConnection)}, DeliverPolicy: jetstream.DeliverNewPolicy,
+		FilterSubjects: []string{events.RosterPublishedSubject + ".*"}, DeliverPolicy: jetstream.DeliverNewPolicy,
 	})
 	if err != nil {
 		return 0, err
@@ -146,12 +151,16 @@ func sync(ctx context.Context, conn *bus.Conn, want string) (time.Duration, erro
 	}
 	defer answers.Stop()
 	id := rand.Text()
-	header, body := events.Event{ID: id, Source: "bench", Type: events.SyncRequestedType, Time: time.Now(), Data: []byte("{}")}.Encode()
+	publisher := bus.NewPublisher(conn)
 	began := time.Now()
-	if _, err := bus.NewPublisher(conn).PublishMsg(ctx, events.Subject(events.SyncRequestedSubject, benchConnection), id, header, body); err != nil {
-		return 0, err
+	for _, c := range w.connections {
+		header, body := events.Event{ID: id, Source: "bench", Type: events.SyncRequestedType, Time: began, Data: []byte("{}")}.Encode()
+		subject := events.Subject(events.SyncRequestedSubject, c)
+		if _, err := publisher.PublishMsg(ctx, subject, subject+id, header, body); err != nil {
+			return 0, err
+		}
 	}
-	for {
+	for waiting := len(w.connections); waiting > 0; {
 		msg, err := answers.Next(jetstream.NextContext(ctx))
 		if err != nil {
 			return 0, err
@@ -164,8 +173,9 @@ func sync(ctx context.Context, conn *bus.Conn, want string) (time.Duration, erro
 		if o.Outcome != want {
 			return 0, fmt.Errorf("the outcome is %s (%s), not %s", o.Outcome, o.Reason, want)
 		}
-		return time.Since(began), nil
+		waiting--
 	}
+	return time.Since(began), nil
 }
 
 func (r *Result) print(out io.Writer) {
@@ -182,5 +192,7 @@ func (r *Result) print(out io.Writer) {
 	for _, name := range pipeline {
 		fmt.Fprintf(out, "  %-20s %4d MiB at its peak, %6.2fs processor time\n", name, r.Peak[name], r.CPU[name].Seconds())
 	}
-	fmt.Fprintf(out, "  %-20s                      %6.2fs processor time\n", "vendors and broker", r.CPU[""].Seconds())
+	for _, name := range []string{brokerName, vendorsName} {
+		fmt.Fprintf(out, "  %-20s                      %6.2fs processor time\n", name, r.CPU[name].Seconds())
+	}
 }

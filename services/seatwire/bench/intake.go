@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"time"
 
@@ -24,6 +23,7 @@ const (
 	publishers = 64
 	// batchWindow is the connection's batchMaxAge; what an event waits beyond it is ours.
 	batchWindow = 200 * time.Millisecond
+	dryRuns     = "    deprovision: {apply: dry-run, batchMaxAge: 200ms}"
 	// latencyEvents are sent one after another, each when the one before was dry-run.
 	latencyEvents = 60
 )
@@ -31,28 +31,29 @@ const (
 // Intake measures how fast the deprovisioner makes events its own, on a broker that writes through to its disk, beside
 // what that broker stores of the same events with nobody behind it; and how long one event takes to its dry run beyond
 // the batching window, beside a message through a bare consumer.
-func Intake(ctx context.Context, bin string, n int, out io.Writer) error {
-	_, err := inWorld(Options{People: n + latencyEvents}, func(w *world) (time.Duration, error) {
-		return 0, w.intake(ctx, bin, n, out)
+func Intake(ctx context.Context, o Options, n int, out io.Writer) error {
+	o.People = n + latencyEvents
+	_, err := inWorld(ctx, o, func(w *world) (time.Duration, error) {
+		return 0, w.intake(ctx, o.Bin, n, out)
 	})
 	return err
 }
 
 func (w *world) intake(ctx context.Context, bin string, n int, out io.Writer) error {
-	file, err := w.config("reconcile", "    deprovision: {apply: dry-run, batchMaxAge: "+batchWindow.String()+"}")
+	file, err := w.config("reconcile", dryRuns)
 	if err != nil {
 		return err
 	}
-	conn, err := bus.Connect(ctx, bus.Options{URL: w.nats.ClientURL(), Name: "bench"}, slog.New(slog.DiscardHandler))
+	conn, err := w.connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	_, err = conn.JS().CreateStream(ctx, jetstream.StreamConfig{Name: "BARE", Subjects: []string{"bare.*"}})
+	_, err = conn.JS().CreateStream(ctx, jetstream.StreamConfig{Name: "BARE", Subjects: []string{"bare.*"}, Replicas: w.broker.Nodes})
 	if err != nil {
 		return err
 	}
-	bare, err := w.publishAll(ctx, conn, "bare.events", n)
+	bare, err := w.publishAll(ctx, conn, func(string) string { return "bare.events" }, n)
 	if err != nil {
 		return err
 	}
@@ -61,35 +62,48 @@ func (w *world) intake(ctx context.Context, bin string, n int, out io.Writer) er
 		return err
 	}
 	defer s.stop()
-	began := time.Now()
-	if _, err := w.publishAll(ctx, conn, events.Subject(events.DeprovisionRequestedSubject, benchConnection, "hr"), n); err != nil {
+	took, err := w.accept(ctx, conn, n)
+	if err != nil {
 		return err
 	}
-	for accepted := 0; accepted < n; {
-		accepted, err = streams.Count(ctx, conn.JS(), streams.Ledger, deprovision.RequestSubject(benchConnection, "*"))
-		if err != nil {
-			return err
-		}
-	}
-	took := time.Since(began)
 	fmt.Fprintf(out, "%d events, 64 publishers, sync_interval always\n  bare JetStream stores   %8.0f events/s\n  durably accepted        %8.0f events/s   %.2f of it\n",
 		n, float64(n)/bare.Seconds(), float64(n)/took.Seconds(), bare.Seconds()/took.Seconds())
 	return w.eventLatency(ctx, conn, n, out)
 }
 
-// publishAll publishes one leaver event for each of the first n people.
-func (w *world) publishAll(ctx context.Context, conn *bus.Conn, subject string, n int) (time.Duration, error) {
-	people, err := w.pluralsight.People(benchConnection, 0, n)
-	if err != nil {
+// accept times n leaver events from the first one's publish until the ledger has them all.
+func (w *world) accept(ctx context.Context, conn *bus.Conn, n int) (time.Duration, error) {
+	began := time.Now()
+	if _, err := w.publishAll(ctx, conn, func(c string) string { return events.Subject(events.DeprovisionRequestedSubject, c, "hr") }, n); err != nil {
 		return 0, err
+	}
+	for accepted := 0; accepted < n; {
+		var err error
+		if accepted, err = streams.Count(ctx, conn.JS(), streams.Ledger, deprovision.RequestSubject("*", "*")); err != nil {
+			return 0, err
+		}
+	}
+	return time.Since(began), nil
+}
+
+// publishAll publishes n leaver events: of each connection as many, of its first people.
+func (w *world) publishAll(ctx context.Context, conn *bus.Conn, subjectOf func(connection string) string, n int) (time.Duration, error) {
+	people := map[string][]pluralsightsim.Person{}
+	for _, c := range w.connections {
+		var err error
+		if people[c], err = w.pluralsight.People(c, 0, n/len(w.connections)); err != nil {
+			return 0, err
+		}
 	}
 	publisher, group := bus.NewPublisher(conn), errgroup.Group{}
 	group.SetLimit(publishers)
 	began := time.Now()
-	for i, p := range people {
-		group.Go(func() error { return publishLeaver(ctx, publisher, subject, fmt.Sprintf("e-%d", i), p) })
+	for i := range n / len(w.connections) {
+		for _, c := range w.connections {
+			group.Go(func() error { return publishLeaver(ctx, publisher, subjectOf(c), fmt.Sprintf("e-%d", i), people[c][i]) })
+		}
 	}
-	err = group.Wait()
+	err := group.Wait()
 	return time.Since(began), err
 }
 
@@ -105,21 +119,15 @@ func publishLeaver(ctx context.Context, publisher *bus.Publisher, subject, id st
 
 // eventLatency times single events from their publish to the outcome that follows their dry run.
 func (w *world) eventLatency(ctx context.Context, conn *bus.Conn, skip int, out io.Writer) error {
-	people, err := w.pluralsight.People(benchConnection, skip, latencyEvents)
+	ours, err := w.eachAlone(ctx, conn, skip, latencyEvents)
+	if err != nil {
+		return err
+	}
+	people, err := w.pluralsight.People(w.connections[0], skip, latencyEvents)
 	if err != nil {
 		return err
 	}
 	publisher := bus.NewPublisher(conn)
-	settled := events.Subject(events.DeprovisionSettledSubject, benchConnection, "late")
-	ours, err := timeEach(ctx, conn, streams.Outcomes, settled, people, func(i int, p pluralsightsim.Person) error {
-		return publishLeaver(ctx, publisher, events.Subject(events.DeprovisionRequestedSubject, benchConnection, "late"), fmt.Sprintf("late-%d", i), p)
-	})
-	if err != nil {
-		return err
-	}
-	for i := range ours {
-		ours[i] -= batchWindow
-	}
 	bare, err := timeEach(ctx, conn, "BARE", "bare.late", people, func(i int, p pluralsightsim.Person) error {
 		return publishLeaver(ctx, publisher, "bare.late", fmt.Sprintf("late-%d", i), p)
 	})
@@ -129,6 +137,25 @@ func (w *world) eventLatency(ctx context.Context, conn *bus.Conn, skip int, out 
 	fmt.Fprintf(out, "from event to the outcome of its dry run, beyond the batching window of %s\n  median %s, p99 %s   (a bare message to its consumer: median %s, p99 %s)\n",
 		batchWindow, percentile(ours, 50), percentile(ours, 99), percentile(bare, 50), percentile(bare, 99))
 	return nil
+}
+
+// eachAlone publishes n leaver events for people of the first connection, each when the one before has its outcome, and
+// returns what each waited for it beyond the batching window.
+func (w *world) eachAlone(ctx context.Context, conn *bus.Conn, skip, n int) ([]time.Duration, error) {
+	c := w.connections[0]
+	people, err := w.pluralsight.People(c, skip, n)
+	if err != nil {
+		return nil, err
+	}
+	publisher := bus.NewPublisher(conn)
+	settled := events.Subject(events.DeprovisionSettledSubject, c, "late")
+	times, err := timeEach(ctx, conn, streams.Outcomes, settled, people, func(i int, p pluralsightsim.Person) error {
+		return publishLeaver(ctx, publisher, events.Subject(events.DeprovisionRequestedSubject, c, "late"), fmt.Sprintf("late-%d", i), p)
+	})
+	for i := range times {
+		times[i] -= batchWindow
+	}
+	return times, err
 }
 
 // timeEach publishes for one person after another and times each until the subject has a new message.

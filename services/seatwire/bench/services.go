@@ -5,29 +5,56 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // pipeline is the roster's way, in its order.
 var pipeline = []string{"fetcher", "normalizer", "productiv-publisher"}
+
+// everything is what a deployment runs.
+var everything = append(pipeline[:len(pipeline):len(pipeline)], "deprovisioner")
+
+// startAll runs n replicas of each program at the same time, and returns when all are ready. What has started is
+// returned, whatever the error.
+func startAll(ctx context.Context, bin, config string, n int) ([]*service, error) {
+	running := make([]*service, n*len(everything))
+	var group errgroup.Group
+	for i := range running {
+		group.Go(func() (err error) {
+			running[i], err = start(ctx, bin, everything[i%len(everything)], config)
+			return err
+		})
+	}
+	err := group.Wait()
+	return slices.DeleteFunc(running, func(s *service) bool { return s == nil }), err
+}
 
 // service is one running program.
 type service struct {
 	name  string
 	cmd   *exec.Cmd
 	ready string
+
+	mu sync.Mutex
+	// complaints counts the warnings and errors of its log by message.
+	complaints map[string]int
 }
 
 // start runs a program and waits until it says that it is ready.
 func start(ctx context.Context, bin, name, config string) (*service, error) {
-	s := &service{name: name, cmd: exec.CommandContext(ctx, filepath.Join(bin, name), "-config", config)}
+	s := &service{name: name, cmd: exec.CommandContext(ctx, filepath.Join(bin, name), "-config", config), complaints: map[string]int{}}
 	logs, err := s.cmd.StderrPipe()
 	if err != nil {
 		return nil, err
@@ -36,27 +63,50 @@ func start(ctx context.Context, bin, name, config string) (*service, error) {
 		return nil, err
 	}
 	addresses := make(chan string, 1)
-	go func() {
-		for lines := bufio.NewScanner(logs); lines.Scan(); {
-			var line struct {
-				Listen string `json:"listen"`
-			}
-			if json.Unmarshal(lines.Bytes(), &line) == nil && line.Listen != "" {
-				addresses <- line.Listen
-			}
-		}
-	}()
+	go s.read(logs, addresses)
 	select {
 	case address := <-addresses:
 		s.ready = "http://" + address + "/readyz"
 	case <-time.After(20 * time.Second):
+		s.stop()
 		return nil, fmt.Errorf("%s does not say where it listens", name)
 	}
 	return s, s.await(ctx)
 }
 
+// read takes the log in until it ends, and passes on where the program listens.
+func (s *service) read(logs io.Reader, addresses chan<- string) {
+	for lines := bufio.NewScanner(logs); lines.Scan(); {
+		var line struct{ Level, Msg, Listen, Reason string }
+		if json.Unmarshal(lines.Bytes(), &line) != nil {
+			continue
+		}
+		if line.Listen != "" {
+			addresses <- line.Listen
+		}
+		if line.Level == "WARN" || line.Level == "ERROR" {
+			s.mu.Lock()
+			s.complaints[fmt.Sprintf("%s: %s %s", s.name, line.Msg, line.Reason)]++
+			s.mu.Unlock()
+		}
+	}
+}
+
+// complaints sums up what the programs complained about; empty when nothing was wrong.
+func complaints(running []*service) map[string]int {
+	all := map[string]int{}
+	for _, s := range running {
+		s.mu.Lock()
+		for what, n := range s.complaints {
+			all[what] += n
+		}
+		s.mu.Unlock()
+	}
+	return all
+}
+
 func (s *service) await(ctx context.Context) error {
-	for range 400 {
+	for range 4000 {
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.ready, nil)
 		if err != nil {
 			return err
@@ -78,8 +128,10 @@ func (s *service) await(ctx context.Context) error {
 }
 
 // peak is the most memory that the program held at once, in MiB.
-func (s *service) peak() int {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.cmd.Process.Pid))
+func (s *service) peak() int { return peak(s.cmd.Process.Pid) }
+
+func peak(pid int) int {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0
 	}
@@ -111,4 +163,14 @@ func cpu(pid int) time.Duration {
 func (s *service) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	_ = s.cmd.Wait()
+}
+
+// stopAll asks all to stop before it waits for the first.
+func stopAll(running []*service) {
+	for _, s := range running {
+		_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	}
+	for _, s := range running {
+		_ = s.cmd.Wait()
+	}
 }

@@ -10,37 +10,44 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/seatwire/seatwire/pkg/embedded"
+	"github.com/seatwire/seatwire/pkg/bus"
 	"github.com/seatwire/seatwire/services/simulators/pluralsightsim"
 	"github.com/seatwire/seatwire/services/simulators/productivsim"
 )
 
-const (
-	benchConnection = "bench"
-	benchKey        = "bench-key"
-	benchApp        = "bench-app"
-	benchToken      = "bench-token"
-)
+// A connection's credentials and app follow from its name.
+func key(connection string) string   { return "key-" + connection }
+func app(connection string) string   { return "app-" + connection }
+func token(connection string) string { return "token-" + connection }
 
-// world is both vendors and the broker, in this process; the services run as processes of their own.
+// world is both vendors in this process, and the broker in one of its own; so are the services.
 type world struct {
-	dir         string
+	dir string
+	// connections share the people evenly.
+	connections []string
 	pluralsight *pluralsightsim.Sim
 	productiv   *productivsim.Sim
 	psURL       string
 	pvURL       string
-	nats        *embedded.Server
+	broker      *broker
 	servers     []*http.Server
 }
 
-func newWorld(dir string, o Options) (*world, error) {
+func newWorld(ctx context.Context, dir string, o Options) (*world, error) {
 	w := &world{dir: dir}
 	switches := pluralsightsim.DefaultSwitches()
 	switches.Latency = pluralsightsim.Duration(o.Latency)
-	w.pluralsight = pluralsightsim.New(pluralsightsim.Options{LedgerLimit: pluralsightsim.CountsOnly, Plans: []pluralsightsim.Plan{
-		pluralsightsim.Plan{Name: benchConnection, Key: benchKey, Switches: &switches}.Generate(o.People, 1),
-	}})
-	w.productiv = productivsim.New(productivsim.Options{CountsOnly: true, Apps: []productivsim.App{{ID: benchApp, AccessTokens: []string{benchToken}}}})
+	var plans []pluralsightsim.Plan
+	var apps []productivsim.App
+	for i := range max(o.Connections, 1) {
+		name := fmt.Sprintf("bench-%04d", i)
+		w.connections = append(w.connections, name)
+		plan := pluralsightsim.Plan{Name: name, Key: key(name), Switches: &switches}
+		plans = append(plans, plan.Generate(o.People/max(o.Connections, 1), uint64(i)+1))
+		apps = append(apps, productivsim.App{ID: app(name), AccessTokens: []string{token(name)}})
+	}
+	w.pluralsight = pluralsightsim.New(pluralsightsim.Options{LedgerLimit: pluralsightsim.CountsOnly, Plans: plans})
+	w.productiv = productivsim.New(productivsim.Options{CountsOnly: true, Apps: apps})
 	var err error
 	if w.psURL, err = w.serve(w.pluralsight.Handler()); err != nil {
 		return nil, err
@@ -48,9 +55,7 @@ func newWorld(dir string, o Options) (*world, error) {
 	if w.pvURL, err = w.serve(w.productiv.Handler()); err != nil {
 		return nil, err
 	}
-	w.nats, err = embedded.Start(embedded.Config{
-		StoreDir: filepath.Join(dir, "nats"), Listen: "127.0.0.1:0", SyncAlways: true, MaxStore: 128 << 30,
-	}, slog.New(slog.DiscardHandler))
+	w.broker, err = startBroker(ctx, filepath.Join(dir, "nats"), max(o.Nodes, 1))
 	return w, err
 }
 
@@ -70,26 +75,43 @@ func (w *world) close() {
 		_ = s.Close()
 	}
 	w.pluralsight.Close()
-	w.nats.Shutdown()
+	w.broker.stop()
 }
 
-// config writes the services' file; more is added to the connection.
+// connect opens the bench's own link to the broker.
+func (w *world) connect(ctx context.Context) (*bus.Conn, error) {
+	return bus.Connect(ctx, bus.Options{URL: w.broker.URL, Name: "bench"}, slog.New(slog.DiscardHandler))
+}
+
+// slow gives every call at both vendors a latency.
+func (w *world) slow(latency time.Duration) error {
+	for _, c := range w.connections {
+		if err := w.pluralsight.Configure(c, func(s *pluralsightsim.Switches) { s.Latency = pluralsightsim.Duration(latency) }); err != nil {
+			return err
+		}
+	}
+	switches := w.productiv.Switches()
+	switches.Latency = productivsim.Duration(latency)
+	return w.productiv.SetSwitches(switches)
+}
+
+// config writes the services' file; more is added to each connection.
 func (w *world) config(mode, more string) (string, error) {
-	text := fmt.Sprintf(`
-nats: {url: %q}
-connections:
-  - name: %s
+	text := fmt.Sprintf("nats: {url: %q, replicas: %d}\nconnections:\n", w.broker.URL, w.broker.Nodes)
+	for _, c := range w.connections {
+		text += fmt.Sprintf(`  - name: %s
     pluralsight: {graphqlUrl: %s/graphql, deprovisionUrl: %s/deprovision, token: {value: %s}}
     productiv: {baseUrl: %s, appId: %s, accessToken: {value: %s}, mode: %s}
     sync: {every: 0}
 %s
-`, w.nats.ClientURL(), benchConnection, w.psURL, w.psURL, benchKey, w.pvURL, benchApp, benchToken, mode, more)
+`, c, w.psURL, w.psURL, key(c), w.pvURL, app(c), token(c), mode, more)
+	}
 	file := filepath.Join(w.dir, "seatwire.yaml")
 	return file, os.WriteFile(file, []byte(text), 0o600)
 }
 
 // calls is how often each vendor was asked.
 func (w *world) calls() (graphQL, productiv int) {
-	c := w.productiv.AppCounts(benchApp)
+	c := w.productiv.Counts()
 	return w.pluralsight.RequestCounts()["/graphql"], c.Gets + c.Posts + c.Deletes
 }
