@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -18,6 +19,8 @@ const (
 	feedSize = 500
 	// feedBytes bounds what the feed holds in memory.
 	feedBytes = 8 << 20
+	// feedGone is how long the broker keeps a feed that nobody reads any more. It counts them, and has a limit a stream.
+	feedGone = 30 * time.Second
 )
 
 // document is one entry of the ledger as the feed delivers it.
@@ -45,6 +48,8 @@ func (t *tenure) openFeed(ctx context.Context) (*feed, error) {
 		},
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
 		OptStartSeq:   max(1, t.told.Floor),
+
+		InactiveThreshold: feedGone,
 	})
 	if err != nil {
 		return nil, fault.New(fault.Transient, "ledger-unreadable", "read the ledger of %s", c).Because(err)

@@ -126,6 +126,7 @@ func nodeOptions(dir string, i int, routes []*net.TCPAddr) *server.Options {
 		ServerName: fmt.Sprintf("node-%d", i), Host: "127.0.0.1", Port: server.RANDOM_PORT, HTTPHost: "127.0.0.1", HTTPPort: server.RANDOM_PORT,
 		NoSigs: true, NoLog: true, JetStream: true, StoreDir: filepath.Join(dir, strconv.Itoa(i)), SyncAlways: true, JetStreamMaxStore: 128 << 30,
 	}
+	o.JetStreamLimits.DefaultMaxConsumers = -1 // a thousand a stream otherwise, and each connection has one
 	if len(routes) > 1 {
 		o.Cluster = server.ClusterOpts{Name: "bench", Host: "127.0.0.1", Port: routes[i].Port}
 		for _, r := range routes {

@@ -58,6 +58,9 @@ func (w *world) idle(ctx context.Context, bin string, replicas int, out io.Write
 		fmt.Fprintf(out, " %s %.0f%%, %d MiB;", s.name, share(after.services[i]-before.services[i]), s.peak())
 	}
 	fmt.Fprintln(out)
+	for what, n := range complaints(running) {
+		fmt.Fprintf(out, "      %d x %s\n", n, what)
+	}
 	return nil
 }
 
