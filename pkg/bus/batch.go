@@ -2,15 +2,20 @@ package bus
 
 import (
 	"context"
+	"math/rand/v2"
 	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 )
 
 // maxBatch is the broker's default limit for one atomic batch, in messages.
 const maxBatch = 1000
+
+// turnWait is about how long a batch waits that the broker has no room for.
+const turnWait = 20 * time.Millisecond
 
 // PublishBatch stores all messages or none, in one write to the disk. They belong to one stream. More than a thousand
 // go as several batches in order, each atomic by itself. Headers are sent as given.
@@ -37,11 +42,23 @@ func (p *Publisher) publishChunk(ctx context.Context, chunk []*nats.Msg) error {
 		copies[i] = clone(msg)
 	}
 	flow := jetstreamext.BatchFlowControl{AckFirst: true, AckTimeout: untilDeadline(ctx)}
-	_, err := jetstreamext.PublishMsgBatch(ctx, p.conn.publishJS, copies, flow)
+	_, err := StoreBatch(ctx, p.conn.publishJS, copies, flow)
 	if hasCode(err, codeBatchDuplicateMsgID) && allIdentified(chunk) {
 		return p.publishEach(ctx, chunk)
 	}
 	return classify(chunk[0].Subject, err)
+}
+
+// StoreBatch stores all messages, or none, and writes batch headers and a reply subject into them. The broker has 50
+// batches of one stream open at most and refuses a further one with its first message: then many write at the same
+// time, and this one waits for its turn until ctx ends.
+func StoreBatch(ctx context.Context, js jetstream.JetStream, msgs []*nats.Msg, opts ...jetstreamext.PublishMsgBatchOpt) (*jetstreamext.BatchAck, error) {
+	for {
+		ack, err := jetstreamext.PublishMsgBatch(ctx, js, msgs, opts...)
+		if !hasCode(err, jetstreamext.JSErrCodeAtomicPublishTooManyInflight) || within(ctx.Done(), turnWait/2+rand.N(turnWait)) {
+			return ack, err
+		}
+	}
 }
 
 func allIdentified(msgs []*nats.Msg) bool {

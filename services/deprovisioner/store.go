@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"time"
@@ -14,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
+	"github.com/seatwire/seatwire/pkg/bus"
 	"github.com/seatwire/seatwire/pkg/deprovision"
 	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/fault"
@@ -27,8 +27,6 @@ const (
 	commitBytes = 8 << 20
 	// commitTimeout is for one atomic batch. Whoever waits longer holds the lane no more.
 	commitTimeout = 10 * time.Second
-	// turnWait is about how long a batch waits that the broker has no room for.
-	turnWait = 20 * time.Millisecond
 	// headerLane marks what a lane wrote, with the fence it wrote under: a lane skips its own echo.
 	headerLane = "Seatwire-Lane"
 )
@@ -119,8 +117,6 @@ func (s fencedStore) write(ctx context.Context, msgs []*nats.Msg) (uint64, error
 }
 
 // publishAtomic stores all messages or none, and returns the sequence of the last one; the others are right before it.
-// The broker has 50 batches of one stream open at most and refuses a further one with its first message: then many
-// lanes write at once, and this one waits for its turn until ctx ends.
 func publishAtomic(ctx context.Context, js jetstream.JetStream, msgs []*nats.Msg) (uint64, error) {
 	if len(msgs) == 1 {
 		ack, err := js.PublishMsg(ctx, msgs[0])
@@ -129,20 +125,11 @@ func publishAtomic(ctx context.Context, js jetstream.JetStream, msgs []*nats.Msg
 		}
 		return ack.Sequence, nil
 	}
-	for {
-		ack, err := jetstreamext.PublishMsgBatch(ctx, js, msgs)
-		if err == nil {
-			return ack.Sequence, nil
-		}
-		if api, ok := errors.AsType[*jetstream.APIError](err); !ok || api.ErrorCode != jetstreamext.JSErrCodeAtomicPublishTooManyInflight {
-			return 0, err
-		}
-		select {
-		case <-ctx.Done():
-			return 0, err
-		case <-time.After(turnWait/2 + rand.N(turnWait)):
-		}
+	ack, err := bus.StoreBatch(ctx, js, msgs)
+	if err != nil {
+		return 0, err
 	}
+	return ack.Sequence, nil
 }
 
 // isConflict reports whether a condition of a write did not hold.
