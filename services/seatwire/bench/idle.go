@@ -51,7 +51,8 @@ func (w *world) idle(ctx context.Context, bin string, replicas int, out io.Write
 		return err
 	}
 	after := w.load(running)
-	fmt.Fprintf(out, "%d nodes, %4d connections, %d replicas, idle: ready in %.1fs and %d messages, again in %.1fs and %d; broker %.0f messages/s, %.0f%% of a core, %d MiB;",
+	fmt.Fprintf(out, "%d nodes, %4d connections, %d replicas, idle: ready in %.1fs and %d messages, again in %.1fs and %d; "+
+		"broker %.0f messages/s, %.0f%% of a core, %d MiB;",
 		w.broker.Nodes, len(w.connections), replicas, ready[0].Seconds(), asked[0], ready[1].Seconds(), asked[1],
 		messages, share(after.broker-before.broker), peak(w.broker.cmd.Process.Pid))
 	for i, s := range running[:len(everything)] {

@@ -88,7 +88,8 @@ func Scale(ctx context.Context, size Size, out io.Writer) error {
 		}
 		if base == nil {
 			base = &r
-			fmt.Fprintf(out, "the first row is %.0f people/s, %.0f people/s, %.0f events/s and %.0f events/s\n", r.fresh, r.slow, r.accepted, r.answered)
+			fmt.Fprintf(out, "the first row is %.0f people/s, %.0f people/s, %.0f events/s and %.0f events/s\n",
+				r.fresh, r.slow, r.accepted, r.answered)
 		}
 		r.print(out, *base)
 		if s.Replicas == 1 {
