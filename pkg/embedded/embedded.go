@@ -96,6 +96,7 @@ func options(cfg Config) (*server.Options, error) {
 		SyncAlways:        cfg.SyncAlways,
 		MaxPayload:        cmp.Or(cfg.MaxPayload, defaultMaxPayload),
 		JetStreamMaxStore: cfg.MaxStore,
+		JetStreamLimits:   server.JSLimitOpts{DefaultMaxConsumers: -1}, // a stream of lanes has one for each connection
 	}
 	if cfg.StoreDir == "" {
 		return nil, fmt.Errorf("embedded NATS server: no store directory")

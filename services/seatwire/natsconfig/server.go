@@ -15,7 +15,7 @@ func (c Config) server(node string) string {
 	fmt.Fprintf(&b, "server_name: %q\nport: 4222\nhttp: 8222 # monitoring, without credentials: keep it inside\nmax_payload: 1MB\n", node)
 	fmt.Fprintf(&b, "tls {%s min_version: \"1.3\", timeout: 5 }\n", c.files(node))
 	// A single node acknowledges only what is on its disk; several may share one power supply.
-	fmt.Fprintf(&b, "jetstream {\n  store_dir: %q\n  max_file_store: 16GB\n  max_memory_store: 64MB\n  sync_interval: always\n  cipher: chachapoly\n  include %q\n}\n",
+	fmt.Fprintf(&b, "jetstream {\n  store_dir: %q\n  max_file_store: 16GB\n  max_memory_store: 64MB\n  sync_interval: always\n  limits { default_max_consumers: 10000 } # a stream of lanes has one for each connection\n  cipher: chachapoly\n  include %q\n}\n",
 		c.Store, "./jetstream-key.conf")
 	if len(c.Nodes) > 1 {
 		fmt.Fprintf(&b, "cluster {\n  name: seatwire\n  port: 6222\n  routes: [%s]\n  tls {%s verify: true, timeout: 5 }\n}\n", c.routes(node), c.files(node))
