@@ -84,7 +84,7 @@ func Users() []string {
 }
 
 // Permissions returns what the user of a program may do. A service may do nothing that declares, changes or deletes a
-// stream or a durable; the provisioner may do nothing else.
+// stream or a durable; the provisioner does nothing else, and copies streams out and back.
 func (t Topology) Permissions(user string) Permissions {
 	p := Permissions{Publish: t.provisioning(), Subscribe: append([]string{inbox(user)}, grants[user].hears...)}
 	if user != Provisioner {
@@ -135,11 +135,13 @@ func (t Topology) working(user string) (subjects []string) {
 }
 
 func (t Topology) provisioning() []string {
-	subjects := []string{"$JS.API.INFO"} // asked before a bucket is made
+	// The first is asked before a bucket is made; what is restored is paused.
+	subjects := []string{"$JS.API.INFO", "$KV." + State + ".pause.*"}
 	for _, s := range t.streamNames() {
-		for _, verb := range []string{"CREATE", "UPDATE"} {
+		for _, verb := range []string{"CREATE", "UPDATE", "SNAPSHOT", "RESTORE"} {
 			subjects = append(subjects, "$JS.API.STREAM."+verb+"."+s)
 		}
+		subjects = append(subjects, "$JS.SNAPSHOT.ACK."+s+".>", "$JS.SNAPSHOT.RESTORE."+s+".>")
 	}
 	for _, s := range t.Streams {
 		subjects = append(subjects, "$JS.API.CONSUMER.CREATE."+s.Name+".>")

@@ -45,6 +45,7 @@ func commands() []command {
 		{"nats", "nats config --dir DIR [--node HOST]… [--publisher NAME[=CONNECTION,…]]…", "write NATS servers' configuration, users, keys and certificates", natsCommand},
 		{"nats", "nats provision [--publisher NAME[=CONNECTION,…]]…", "declare streams, buckets and consumers, as the user provisioner", natsCommand},
 		{"nats", "nats resources [--account NAME] [--publisher NAME[=CONNECTION,…]]…", "the same as resources for NACK, JetStream's controller on Kubernetes", natsCommand},
+		{"nats", "nats backup DIR | restore DIR", "copy all streams and buckets out, or back to an empty server, paused", natsCommand},
 		{"pause", "pause CONNECTION", "stop every call that removes something at a vendor", pause},
 		{"resume", "resume CONNECTION", "let removals go on", resume},
 	}

@@ -42,6 +42,8 @@ func (f *natsFlags) declare(fs *flag.FlagSet) {
 	})
 }
 
+const natsVerbs = "config, provision, resources, backup DIR or restore DIR"
+
 // natsCommand is for whoever runs the NATS servers.
 func natsCommand(ctx context.Context, c *invocation) error {
 	f := &natsFlags{}
@@ -50,7 +52,7 @@ func natsCommand(ctx context.Context, c *invocation) error {
 		return err
 	}
 	if len(args) == 0 {
-		return usage("takes config, provision or resources")
+		return usage("takes %s", natsVerbs)
 	}
 	cfg, err := c.load(config.LoadWithoutFiles) // some verbs make the files that it names
 	if err != nil {
@@ -66,10 +68,14 @@ func natsCommand(ctx context.Context, c *invocation) error {
 		return f.provision(ctx, c, cfg)
 	case verb == "resources" && len(rest) == 0:
 		return f.resources(c, cfg)
+	case verb == "backup" && len(rest) == 1:
+		return natsBackup(ctx, c, cfg, rest[0])
+	case verb == "restore" && len(rest) == 1:
+		return natsRestore(ctx, c, cfg, rest[0])
 	case verb == "config":
 		return usage("config takes --dir DIR, and no arguments")
 	default:
-		return usage("takes config, provision or resources, not %q", strings.Join(args, " "))
+		return usage("takes %s, not %q", natsVerbs, strings.Join(args, " "))
 	}
 }
 

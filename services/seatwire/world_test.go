@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	locks "sync" // this package has a function of that name
 	"testing"
 	"time"
 
@@ -111,13 +112,13 @@ func (w *world) up() {
 	}
 	ran := make(chan error, 1)
 	go func() { ran <- all.run(ctx) }()
-	w.stop = func() {
+	w.stop = locks.OnceFunc(func() {
 		cancel()
 		if err := <-ran; err != nil {
 			w.t.Errorf("run: %v", err)
 		}
 		all.close()
-	}
+	})
 	w.t.Cleanup(w.stop)
 }
 
