@@ -39,6 +39,8 @@ type Options struct {
 	Services []string
 	// Replicas of each service; 0 is 1.
 	Replicas int
+	// Programs is the directory of those that are started first; "" is the ones of this tree.
+	Programs string
 	// PageSize of Pluralsight and BatchSize of Productiv, in people; 0 is 100 and 1000.
 	PageSize, BatchSize int
 	// Latency of each vendor call.
@@ -140,7 +142,7 @@ func (b *Bench) overhear(m *nats.Msg) {
 }
 
 func (b *Bench) add(service string, replica int) {
-	p := &program{service: service, replica: replica, configure: b.configure, ring: b.ring}
+	p := &program{service: service, replica: replica, from: cmp.Or(b.options.Programs, programs), configure: b.configure, ring: b.ring}
 	p.start(b.t)
 	b.replicas[service] = append(b.replicas[service], p)
 	b.t.Cleanup(func() { p.thaw(); p.kill9() })

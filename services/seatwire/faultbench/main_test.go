@@ -49,7 +49,7 @@ func (b built) Run() int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err := build(dir); err != nil {
+	if err := build(dir, "."); err != nil {
 		fmt.Println(err)
 		return 1
 	}
@@ -57,15 +57,15 @@ func (b built) Run() int {
 	return b.M.Run()
 }
 
-// build makes the programs as make build does: static, and without the race detector, whose slowness would hide races
+// build makes the programs of a working tree, of which source is a directory, as make build does: static, and without the race detector, whose slowness would hide races
 // between processes instead of finding them.
-func build(dir string) error {
+func build(dir, source string) error {
 	args := []string{"build", "-o", dir + string(filepath.Separator)}
 	for _, s := range services {
 		args = append(args, "github.com/seatwire/seatwire/services/"+s+"/cmd/"+s)
 	}
 	cmd := exec.Command("go", args...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	cmd.Env, cmd.Dir = append(os.Environ(), "CGO_ENABLED=0"), source
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the programs: %w\n%s", err, out)
 	}

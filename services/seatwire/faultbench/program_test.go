@@ -38,6 +38,8 @@ func parseOwner(s string) (o owner) {
 type program struct {
 	service string
 	replica int
+	// from is the directory of its program.
+	from string
 	// configure writes the file for a start and returns its path.
 	configure func(owner) string
 	ring      func()
@@ -60,7 +62,7 @@ func (p *program) start(t *testing.T) {
 	defer p.mu.Unlock()
 	p.starts++
 	p.address, p.ready, p.unread = "", time.Time{}, nil
-	p.cmd = exec.Command(filepath.Join(programs, p.service), "-config", p.configure(owner{p.service, p.replica, p.starts}))
+	p.cmd = exec.Command(filepath.Join(p.from, p.service), "-config", p.configure(owner{p.service, p.replica, p.starts}))
 	p.cmd.Stderr, p.cmd.SysProcAttr = logOf{p}, leash()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
