@@ -47,7 +47,11 @@ func asProvisioner(ctx context.Context, cfg *config.Config, act func(context.Con
 	defer conn.Close()
 	guarded, stop := conn.UntilDenied(ctx)
 	defer stop()
-	return act(guarded, conn.JS())
+	err = act(guarded, conn.JS())
+	if err != nil && ctx.Err() == nil && guarded.Err() != nil {
+		return context.Cause(guarded) // the denial, which says what to do
+	}
+	return err
 }
 
 func connectionNames(cfg *config.Config) (names []string) {

@@ -251,7 +251,7 @@ func TestRules(t *testing.T) {
 		"$JS.API.CONSUMER.DELETE.SEATWIRE_SWEEPS.fetcher-lane-acme":    nil,
 		"$JS.API.CONSUMER.MSG.NEXT.SEATWIRE_SWEPT.publisher-lane-acme": {streams.Publisher},
 		"$JS.ACK.SEATWIRE_DEPROVISION.deprovisioner-intake.1.1.1.1.0":  {streams.Deprovisioner},
-		"$KV.SEATWIRE_STATE.pause.acme":                                {streams.Operator},
+		"$KV.SEATWIRE_STATE.pause.acme":                                {streams.Operator, streams.Provisioner},
 		"$KV.SEATWIRE_STATE.publication.acme":                          {streams.Publisher},
 		"seatwire.v1.deprovision.requested.acme.hr":                    {"hr", streams.Operator},
 		"seatwire.v1.deprovision.requested.beta.idp":                   {streams.Operator},
