@@ -11,6 +11,7 @@
 //	requests_test.go   sync requests and their outcomes, by the contract's subjects alone
 //	plan_test.go       people who leave, join and change at Pluralsight
 //	judges_test.go     what must hold of the evidence, whatever happened
+//	upgrade_test.go    another version's programs beside these: upgrade and rollback, replica by replica
 //	recovery_test.go   how long the way from a kill to the next sign of work was
 //
 // The shows are in the other files, one for each thing that must hold. In their short form they are part of go test;
