@@ -286,8 +286,8 @@ type mixedEvent struct {
 }
 
 // mixed is requests of three sources in random order; one in twenty comes again, and one in twenty comes again under
-// its identity for somebody else, each anywhere after its first. The latter only for people whom two requests name:
-// which of two events of one identity two replicas take first is not promised.
+// its identity for somebody else, each anywhere after its first. The latter only for people whom two requests name, and
+// for one of the two: which of two events of one identity two replicas take first is not promised.
 func mixed(people, requests int) (out []mixedEvent) {
 	random := rand.New(rand.NewPCG(1, 2))
 	after := map[int][]mixedEvent{}
@@ -298,7 +298,7 @@ func mixed(people, requests int) (out []mixedEvent) {
 		switch {
 		case n%20 == 0:
 			after[again] = append(after[again], e)
-		case n%20 == 10 && n%people < requests-people:
+		case n%20 == 10 && n < requests-people:
 			e.person = (n + 1) % people
 			after[again] = append(after[again], e)
 		}
