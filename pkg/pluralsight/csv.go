@@ -120,7 +120,7 @@ func checkRows(rows []Row) error {
 		for _, unique := range []struct {
 			seen      map[string]int
 			key, what string
-		}{{ids, fold(r.ID), "id"}, {emails, fold(r.Email), "e-mail address"}} {
+		}{{ids, Fold(r.ID), "id"}, {emails, Fold(r.Email), "e-mail address"}} {
 			if first := unique.seen[unique.key]; first > 0 {
 				return fault.New(fault.Permanent, "csv-duplicate", "rows %d and %d have the same %s", first, i+1, unique.what)
 			}
@@ -130,8 +130,9 @@ func checkRows(rows []Row) error {
 	return nil
 }
 
-// fold maps texts that differ in case only to the same key, beyond what lower-casing does.
-func fold(s string) string {
+// Fold maps texts that differ in case only to the same key, beyond what lower-casing does. Two ids, or addresses, of one
+// key cannot stand in one file: nobody promises that Pluralsight tells them apart.
+func Fold(s string) string {
 	return strings.Map(func(r rune) rune {
 		least := r
 		for f := unicode.SimpleFold(r); f != r; f = unicode.SimpleFold(f) {

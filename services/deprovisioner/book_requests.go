@@ -286,11 +286,14 @@ func (b *book) sealRows(rows []deprovision.Row, members map[string][]*deprovisio
 	b.saveBatch(&batch)
 }
 
-// clashes returns the people who share an identifier or an address with somebody else in the same file.
+// clashes returns the people who share an identifier or an address with somebody else in the same file, in the sense of
+// our comparison or of the file's.
 func clashes(rows []deprovision.Row) map[string]bool {
 	first, clashing := map[string]string{}, map[string]bool{}
 	for _, row := range rows {
-		for _, value := range []string{"id " + row.ID, "e-mail " + roster.FoldEmail(row.Email)} {
+		for _, value := range []string{
+			"id " + pluralsight.Fold(row.ID), "e-mail " + roster.FoldEmail(row.Email), "folded " + pluralsight.Fold(row.Email),
+		} {
 			if other, taken := first[value]; taken {
 				clashing[row.PsUserID], clashing[other] = true, true
 			}

@@ -5,6 +5,8 @@ import (
 	"hash/maphash"
 	"sync"
 	"time"
+
+	"github.com/seatwire/seatwire/pkg/pluralsight"
 )
 
 // identifiersFor is how long the plan's shared SSO identifiers are believed: a walk of the plan costs a call for each
@@ -46,7 +48,7 @@ func (i *identifiers) walk(ctx context.Context, v vendor) error {
 		if sso == "" {
 			return
 		}
-		id, person := maphash.String(seed, sso), maphash.String(seed, psUserID)
+		id, person := maphash.String(seed, pluralsight.Fold(sso)), maphash.String(seed, psUserID)
 		if first, taken := owner[id]; taken && first != person {
 			shared[id] = struct{}{}
 		}

@@ -16,7 +16,7 @@ type people struct {
 	// primary and additional hold psUserIds by folded address. More than one is ambiguous.
 	primary    map[string][]string
 	additional map[string][]string
-	// sso counts identifiers: one that two people share is no identifier.
+	// sso counts identifiers, whatever their case: one that two people share is no identifier.
 	sso         map[string]int
 	adminIDs    map[string]bool
 	adminEmails map[string]bool
@@ -47,7 +47,7 @@ func (p *people) add(u pluralsight.User) {
 	}
 	p.byID[u.PsUserID] = u
 	if u.CurrentSSOIdentifier != "" {
-		p.sso[u.CurrentSSOIdentifier]++
+		p.sso[pluralsight.Fold(u.CurrentSSOIdentifier)]++
 	}
 	if u.Email != "" {
 		p.primary[roster.FoldEmail(u.Email)] = append(p.primary[roster.FoldEmail(u.Email)], u.PsUserID)
@@ -139,7 +139,7 @@ func (p *people) find(r deprovision.Request) (pluralsight.User, string) {
 // identifier that somebody shares, or an address that does, would hit somebody else.
 func (p *people) row(u pluralsight.User) (deprovision.Row, string) {
 	row := deprovision.Row{PsUserID: u.PsUserID, ID: u.PsUserID, Email: u.Email, FirstName: u.FirstName, LastName: u.LastName}
-	if u.CurrentSSOIdentifier != "" && p.sso[u.CurrentSSOIdentifier] == 1 {
+	if u.CurrentSSOIdentifier != "" && p.sso[pluralsight.Fold(u.CurrentSSOIdentifier)] == 1 {
 		row.ID = u.CurrentSSOIdentifier
 	}
 	if len(p.primary[roster.FoldEmail(u.Email)]) > 1 {

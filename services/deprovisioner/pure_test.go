@@ -14,6 +14,7 @@ import (
 
 	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/deprovision"
+	"github.com/seatwire/seatwire/pkg/pluralsight"
 )
 
 // TestBisectFindsExactlyTheBadRows also counts: one bad row costs at most 2·log2(n)+2 dry runs, the whole file's included.
@@ -172,5 +173,47 @@ func TestManyOpenRequests(t *testing.T) {
 	}
 	if len(e.saves) != 0 {
 		t.Errorf("%d documents written for nothing", len(e.saves))
+	}
+}
+
+// Two people whose identifiers, or addresses, differ in case only must not take the rest of their batch with them: the
+// file refuses such a pair as a whole.
+func TestSealing_pairsThatDifferInCaseOnly(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		pair   [2]pluralsight.User
+		sealed int
+	}{
+		"identifiers": {[2]pluralsight.User{
+			{PsUserID: "u1", Email: "a@b.example", CurrentSSOIdentifier: "ada"}, {PsUserID: "u2", Email: "c@b.example", CurrentSSOIdentifier: "ADA"},
+		}, 3}, // each goes by the psUserId
+		"ids":       {[2]pluralsight.User{{PsUserID: "u1", Email: "a@b.example"}, {PsUserID: "U1", Email: "c@b.example"}}, 1},
+		"addresses": {[2]pluralsight.User{{PsUserID: "u1", Email: "mason@b.example"}, {PsUserID: "u2", Email: "ma\u017fon@b.example"}}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			now := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+			b := newBook(rules{connection: "acme", Deprovision: config.DefaultConnection("acme").Deprovision})
+			users := append(c.pair[:], pluralsight.User{PsUserID: "u3", Email: "grace@b.example"})
+			var requests []deprovision.Request
+			for _, u := range users {
+				r := deprovision.Request{Connection: "acme", Key: "k" + u.PsUserID, PsUserID: u.PsUserID, State: deprovision.Accepted, Time: now, AcceptedAt: now}
+				requests = append(requests, r)
+				b.arrive(r, now)
+			}
+			e := b.step(now, resolved{requests: requests, people: newPeople(users, nil, now)})
+			rows := 0
+			for _, s := range e.saves {
+				if batch, ok := s.document.(deprovision.Batch); ok {
+					rows = len(batch.Rows)
+				}
+				if r, ok := s.document.(deprovision.Request); ok && r.OutcomeReason == deprovision.ReasonInvalid {
+					t.Errorf("%s is refused as invalid", r.Key)
+				}
+			}
+			if rows != c.sealed {
+				t.Errorf("%d rows sealed, want %d", rows, c.sealed)
+			}
+		})
 	}
 }
