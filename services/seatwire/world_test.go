@@ -15,11 +15,15 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/services/simulators/pluralsightsim"
 	"github.com/seatwire/seatwire/services/simulators/productivsim"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // world is a whole deployment in one test: both vendors, and the pipeline on an embedded server that listens, so that
 // commands reach it the way an operator's do.
