@@ -159,7 +159,7 @@ type identity struct {
 	Content string `json:"content"`
 }
 
-// commit stores the documents that are new, as one. A verdict is nil for what is durable now or was before, and an
+// commit stores the documents that are new, as one unless they are very large. A verdict is nil for what is durable now or was before, and an
 // error for an identity that came with other content. An error of the whole means that nothing of the group is sure:
 // somebody else was faster with one of them, or the broker did not answer.
 func (i *intake) commit(ctx context.Context, group []*claimEntry) ([]error, error) {
@@ -190,11 +190,10 @@ func (i *intake) commit(ctx context.Context, group []*claimEntry) ([]error, erro
 			fresh = append(fresh, msg)
 		}
 	}
-	if len(fresh) == 0 {
-		return verdicts, nil
-	}
-	if _, err := publishAtomic(ctx, i.js, fresh); err != nil {
-		return nil, fault.New(fault.Transient, "ledger-unwritable", "write %d requests to the ledger", len(fresh)).Because(err)
+	for chunk := range chunks(fresh) {
+		if _, err := publishAtomic(ctx, i.js, chunk); err != nil {
+			return nil, fault.New(fault.Transient, "ledger-unwritable", "write %d requests to the ledger", len(chunk)).Because(err)
+		}
 	}
 	return verdicts, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"time"
@@ -96,6 +97,23 @@ func (s fencedStore) message(document save) (*nats.Msg, error) {
 		jetstream.ExpectedLastSubjSeqSubjHeader: {laneSubject(s.connection)},
 		headerLane:                              {fence},
 	}}, nil
+}
+
+// chunks splits messages into atomic batches: few enough for the broker, and small enough to pass within commitTimeout.
+func chunks(msgs []*nats.Msg) iter.Seq[[]*nats.Msg] {
+	return func(yield func([]*nats.Msg) bool) {
+		for len(msgs) > 0 {
+			n, size := 0, 0
+			for n < len(msgs) && n < commitSize && size < commitBytes {
+				size += len(msgs[n].Data)
+				n++
+			}
+			if !yield(msgs[:n]) {
+				return
+			}
+			msgs = msgs[n:]
+		}
+	}
 }
 
 // write stores messages as one, and returns the sequence of the last.

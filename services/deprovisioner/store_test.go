@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/synadia-io/orbit.go/jetstreamext"
+	"pgregory.net/rapid"
 
 	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/deprovision"
@@ -186,4 +188,32 @@ func TestTellingTwiceIsTellingOnce(t *testing.T) {
 
 func settledOther() deprovision.Request {
 	return settled(deprovision.Request{Connection: "acme", Key: "other", Publisher: "hr"}, deprovision.OutcomeFailed, "", time.Now())
+}
+
+// Events of 128 KiB can take six times that in the ledger and in an outcome: hundreds of them as one batch would not
+// pass in time, and be offered again for ever.
+func TestChunks_areFewAndSmall(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		sizes := rapid.SliceOfN(rapid.SampledFrom([]int{0, 1 << 10, 700 << 10}), 0, 1000).Draw(t, "sizes")
+		body := make([]byte, 700<<10)
+		msgs := make([]*nats.Msg, len(sizes))
+		for i, size := range sizes {
+			msgs[i] = &nats.Msg{Data: body[:size]}
+		}
+		var seen []*nats.Msg
+		for chunk := range chunks(msgs) {
+			bytes := 0
+			for _, msg := range chunk[:len(chunk)-1] {
+				bytes += len(msg.Data)
+			}
+			if len(chunk) > commitSize || bytes >= commitBytes {
+				t.Fatalf("%d messages, %d bytes without the last", len(chunk), bytes)
+			}
+			seen = append(seen, chunk...)
+		}
+		if !slices.Equal(seen, msgs) {
+			t.Fatalf("%d of %d messages, or in another order", len(seen), len(msgs))
+		}
+	})
 }

@@ -28,9 +28,6 @@ type told struct {
 	Outcome uint64 `json:"outcome"`
 }
 
-// tellSize is how many events go out as one atomic batch.
-const tellSize = 400
-
 // teller publishes what became durable. Each event has an id that follows from what it tells, so telling twice is one
 // event within the stream's duplicate window of a day. Beyond it, after a crash between telling and noting it, known
 // holds the ids that are there already.
@@ -63,7 +60,7 @@ func (t *teller) tell(ctx context.Context, msgs []*nats.Msg) error {
 	if len(t.known) > 0 {
 		msgs = slices.DeleteFunc(msgs, func(m *nats.Msg) bool { return t.known[m.Header.Get(nats.MsgIdHdr)] })
 	}
-	for chunk := range slices.Chunk(msgs, tellSize) {
+	for chunk := range chunks(msgs) {
 		if err := t.publish(ctx, chunk); err != nil {
 			return fault.New(fault.Transient, "outcomes-unwritable", "tell what happened on %s", t.connection).Because(err)
 		}
