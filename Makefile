@@ -5,9 +5,13 @@ SHELL := /bin/bash
 # Static binaries: the images start from scratch.
 export CGO_ENABLED ?= 0
 PROGRAMS := fetcher normalizer productiv-publisher deprovisioner seatwire simulators
-VERSION  ?= $(shell git describe --always --dirty 2>/dev/null || echo unknown)
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+REVISION ?= $(shell git rev-parse HEAD 2>/dev/null || echo unknown)
+STAMP    := github.com/seatwire/seatwire/pkg/process
+# The same sources make the same bytes: no paths, and the version from here alone.
+GO_BUILD := go build -trimpath -buildvcs=false -ldflags '-s -w -X $(STAMP).version=$(VERSION) -X $(STAMP).revision=$(REVISION)'
 
-.PHONY: help build demo test verify lint fmt generate tidy fuzz chaos bench clean tools
+.PHONY: help build images images-check demo test verify lint fmt generate tidy fuzz chaos bench clean tools
 
 help: ## print this
 	@grep -hE '^[a-z/-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -15,8 +19,16 @@ help: ## print this
 build: ## static binaries in bin/
 	@mkdir -p bin
 	@for p in $(PROGRAMS); do \
-		go build -trimpath -ldflags '-s -w' -o bin/$$p ./services/$$p/cmd/$$p || exit 1; \
+		$(GO_BUILD) -o bin/$$p ./services/$$p/cmd/$$p || exit 1; \
 	done
+
+images: build bin/cyclonedx-gomod ## container images of every program and of the NATS server; pulls nothing
+	@$(GO_BUILD) -o bin/probe ./pkg/process/cmd/probe
+	@$(GO_BUILD) -o bin/nats-server github.com/nats-io/nats-server/v2
+	@VERSION=$(VERSION) REVISION=$(REVISION) deploy/images/build.sh $(PROGRAMS) nats-server
+
+images-check: images ## builds the images once more, elsewhere and without a cache: the same layers must come out
+	@VERSION=$(VERSION) REVISION=$(REVISION) deploy/images/check.sh $(PROGRAMS) nats-server
 
 demo: build ## the story, against simulators; KEEP=1 stays up
 	@bin/seatwire demo $(if $(KEEP),--keep,)
@@ -54,9 +66,9 @@ bench: build ## the rates, each beside a peer in one run
 tools: bin/golangci-lint bin/helm bin/kubectl-validate
 
 # Built from the sources that deploy/tools/go.sum pins; the tools' modules never meet ours.
-bin/golangci-lint: deploy/tools/go.mod deploy/tools/go.sum
+bin/golangci-lint bin/cyclonedx-gomod: deploy/tools/go.mod deploy/tools/go.sum
 	@mkdir -p bin
-	GOWORK=off go -C deploy/tools build -o ../../bin/ tool
+	GOWORK=off go -C deploy/tools build -trimpath -buildvcs=false -o ../../bin/ $$(GOWORK=off go -C deploy/tools list -f '{{.ImportPath}}' tool | grep '/$(@F)$$')
 
 # Modules of their own: the one wants the newest Kubernetes libraries, the other does not compile with them.
 bin/helm bin/kubectl-validate: bin/%: deploy/tools/%/go.mod deploy/tools/%/go.sum

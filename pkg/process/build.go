@@ -1,17 +1,22 @@
 package process
 
 import (
+	"cmp"
 	"runtime/debug"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
 
+// version and revision are what `make build` tells the linker. The go command's own record is only there when it found
+// the repository itself, which it does not in a source archive or a worktree.
+var version, revision string
+
 // Build says what is running.
 type Build struct {
-	// Version is the module's, "(devel)" for a build from a working tree.
+	// Version is a release or commit; "(devel)" for a build from a working tree without make.
 	Version string
-	// Revision is the commit, with "+dirty" if the tree had changes; "unknown" outside version control.
+	// Revision is the commit, with "+dirty" if the tree had changes; "unknown" when nothing recorded it.
 	Revision string
 	// GoVersion compiled it.
 	GoVersion string
@@ -19,26 +24,25 @@ type Build struct {
 
 // ReadBuild reads what the linker recorded.
 func ReadBuild() Build {
-	b := Build{Version: "unknown", Revision: "unknown", GoVersion: "unknown"}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
-		return b
+		info = &debug.BuildInfo{}
 	}
-	b.GoVersion = info.GoVersion
-	if info.Main.Version != "" {
-		b.Version = info.Main.Version
-	}
-	dirty := ""
+	vcs, dirty := "", ""
 	for _, s := range info.Settings {
 		switch {
 		case s.Key == "vcs.revision":
-			b.Revision = s.Value
+			vcs = s.Value
 		case s.Key == "vcs.modified" && s.Value == "true":
 			dirty = "+dirty"
 		}
 	}
-	b.Revision += dirty
-	return b
+	const unknown = "unknown"
+	return Build{
+		Version:   cmp.Or(version, info.Main.Version, unknown),
+		Revision:  cmp.Or(revision, cmp.Or(vcs, unknown)+dirty),
+		GoVersion: cmp.Or(info.GoVersion, unknown),
+	}
 }
 
 // NewRegistry returns a registry of our own, not the global one, with the collectors that every program has: the Go
