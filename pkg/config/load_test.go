@@ -155,6 +155,17 @@ func TestLoad_ReadsTheFileAndItsSecrets(t *testing.T) {
 	}
 }
 
+func TestLoadWithoutFiles_ComposeSample(t *testing.T) {
+	t.Parallel()
+	const sample = "../../deploy/compose/seatwire.yaml"
+	if cfg, err := LoadWithoutFiles(sample); err != nil || cfg.NATS.Replicas != 3 {
+		t.Errorf("the sample is refused: %v", err)
+	}
+	if _, err := LoadFor(sample, 0); err == nil || !strings.Contains(err.Error(), "nats.credentials: cannot be read") {
+		t.Errorf("a seed that only exists in containers: %v", err)
+	}
+}
+
 func TestLoad_UnreadableFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
