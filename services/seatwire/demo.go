@@ -27,36 +27,45 @@ const (
 
 // demo runs the pipeline against both simulators and tells a story with figures, each checked against what the
 // simulators themselves recorded. It fails when they disagree.
+//
+// With --attach the pipeline is one that runs already, on the NATS of -config: the demo only serves the simulators that
+// the file's connection acme leads to, and tells the story.
 func demo(ctx context.Context, c *invocation) error {
-	people, keep := demoPeople, false
+	t := &theatre{}
+	keep, attach := false, false
 	args, err := c.parse(func(fs *flag.FlagSet) {
-		fs.IntVar(&people, "people", demoPeople, "")
+		fs.IntVar(&t.people, "people", demoPeople, "")
 		fs.BoolVar(&keep, "keep", false, "")
+		fs.BoolVar(&attach, "attach", false, "")
+		fs.StringVar(&t.psURL, "pluralsight-listen", "127.0.0.1:0", "")
+		fs.StringVar(&t.pvURL, "productiv-listen", "127.0.0.1:0", "")
 	})
 	if err != nil {
 		return err
 	}
-	if len(args) > 0 || people < 1000 {
+	if len(args) > 0 || t.people < 1000 {
 		return usage("takes no arguments, and at least 1000 people")
 	}
-	dir, err := os.MkdirTemp("", "seatwire-demo-")
-	if err != nil {
+	defer t.close()
+	if err := t.open(); err != nil {
 		return err
 	}
-	stage, err := newTheatre(dir, people)
-	if err != nil {
+	if attach {
+		t.configFile = c.configFile
+		return t.perform(ctx, c, keep)
+	}
+	if t.dir, err = os.MkdirTemp("", "seatwire-demo-"); err != nil {
 		return err
 	}
-	defer stage.close()
-	if err := stage.play(ctx, c, keep); err != nil {
+	if err := t.play(ctx, c, keep); err != nil {
 		return err // what it left behind tells why
 	}
-	return os.RemoveAll(dir)
+	return os.RemoveAll(t.dir)
 }
 
 // theatre is the outside world of the demo, and the file that leads ours there.
 type theatre struct {
-	dir         string
+	dir         string // of the pipeline that the demo runs itself
 	people      int
 	pluralsight *pluralsightsim.Sim
 	productiv   *productivsim.Sim
@@ -66,26 +75,23 @@ type theatre struct {
 	servers     []*http.Server
 }
 
-func newTheatre(dir string, people int) (*theatre, error) {
-	t := &theatre{dir: dir, people: people}
+// open serves both vendors on the addresses that psURL and pvURL hold, and puts their URLs there.
+func (t *theatre) open() (err error) {
 	t.pluralsight = pluralsightsim.New(pluralsightsim.Options{Plans: []pluralsightsim.Plan{
-		pluralsightsim.Plan{Name: demoConnection, Key: demoKey}.Generate(people, 2026),
+		pluralsightsim.Plan{Name: demoConnection, Key: demoKey}.Generate(t.people, 2026),
 	}})
 	t.productiv = productivsim.New(productivsim.Options{Apps: []productivsim.App{
 		{ID: demoApp, ClientID: demoClient, ClientSecret: demoSecret},
 	}})
-	var err error
-	if t.psURL, err = t.serve(t.pluralsight.Handler()); err != nil {
-		return nil, err
+	if t.psURL, err = t.serve(t.psURL, t.pluralsight.Handler()); err != nil {
+		return err
 	}
-	if t.pvURL, err = t.serve(t.productiv.Handler()); err != nil {
-		return nil, err
-	}
-	return t, t.writeConfig()
+	t.pvURL, err = t.serve(t.pvURL, t.productiv.Handler())
+	return err
 }
 
-func (t *theatre) serve(h http.Handler) (string, error) {
-	ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
+func (t *theatre) serve(address string, h http.Handler) (string, error) {
+	ln, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
 	if err != nil {
 		return "", err
 	}
@@ -99,7 +105,9 @@ func (t *theatre) close() {
 	for _, s := range t.servers {
 		_ = s.Close()
 	}
-	t.pluralsight.Close()
+	if t.pluralsight != nil {
+		t.pluralsight.Close()
+	}
 }
 
 // freePort asks the system for a port that nobody uses now.
@@ -138,8 +146,11 @@ connections:
 	return os.WriteFile(t.configFile, []byte(text), 0o600)
 }
 
-// play starts the pipeline, tells the story, and with keep stays until a signal.
+// play starts the pipeline and performs on it.
 func (t *theatre) play(ctx context.Context, c *invocation, keep bool) error {
+	if err := t.writeConfig(); err != nil {
+		return err
+	}
 	cfg, err := config.Load(t.configFile)
 	if err != nil {
 		return configError{err}
@@ -157,10 +168,7 @@ func (t *theatre) play(ctx context.Context, c *invocation, keep bool) error {
 	running, stop := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- all.run(running) }()
-	err = newStory(t, c).tell(ctx)
-	if err == nil && keep {
-		t.stay(ctx, c)
-	}
+	err = t.perform(ctx, c, keep)
 	stop()
 	if drained := <-ended; err == nil {
 		err = drained
@@ -171,14 +179,25 @@ func (t *theatre) play(ctx context.Context, c *invocation, keep bool) error {
 	return err
 }
 
+// perform tells the story, and with keep stays until a signal.
+func (t *theatre) perform(ctx context.Context, c *invocation, keep bool) error {
+	err := newStory(t, c).tell(ctx)
+	if err == nil && keep {
+		t.stay(ctx, c)
+	}
+	return err
+}
+
 func (t *theatre) stay(ctx context.Context, c *invocation) {
 	fmt.Fprintf(c.env.Stdout, `
 Staying up until Ctrl-C. Try it yourself:
-  bin/seatwire status -config %[1]s
-  bin/seatwire sync %[2]s --wait -config %[1]s
+  seatwire status -config %[1]s
+  seatwire sync %[2]s --wait -config %[1]s
   Pluralsight simulator  %[3]s/_sim/
   Productiv simulator    %[4]s/_sim/
-  log                    %[5]s/seatwire.log
-`, t.configFile, demoConnection, t.psURL, t.pvURL, t.dir)
+`, t.configFile, demoConnection, t.psURL, t.pvURL)
+	if t.dir != "" {
+		fmt.Fprintf(c.env.Stdout, "  log                    %s/seatwire.log\n", t.dir)
+	}
 	<-ctx.Done()
 }

@@ -27,7 +27,7 @@ func newStory(t *theatre, c *invocation) *story { return &story{theatre: t, c: c
 func (s *story) tell(ctx context.Context) error {
 	s.say("Seatwire demo: %d people at Pluralsight, nobody at Productiv yet.", s.people)
 	scenes := []func(context.Context) error{
-		s.firstSync, s.nothingNew, s.peopleComeAndGo, s.brokenReading, s.massShrink, s.released,
+		s.freshStart, s.firstSync, s.nothingNew, s.peopleComeAndGo, s.brokenReading, s.massShrink, s.released,
 		s.secondAct,
 	}
 	for _, scene := range scenes {
@@ -141,6 +141,19 @@ func (s *story) agree(o events.RosterPublished) error {
 		figure{"on Productiv's list", o.Counts.Active, t.listed},
 		figure{"of them with the right id and address", o.Counts.Active, t.same},
 	)
+}
+
+// freshStart refuses a pipeline that has a past: the simulators begin with none, and the figures would be wrong.
+func (s *story) freshStart(ctx context.Context) error {
+	var rows []statusRow
+	out, code := s.quietly(ctx, "status", "-o", "json")
+	if code != 0 || json.Unmarshal([]byte(out), &rows) != nil || len(rows) != 1 || rows[0].Connection != demoConnection {
+		return plain("the story needs a running pipeline with one connection, %s", demoConnection)
+	}
+	if rows[0].LastSweep != nil {
+		return plain("this NATS has seen sweeps before, and the story begins with an empty one: docker compose down -v")
+	}
+	return nil
 }
 
 func (s *story) firstSync(ctx context.Context) error {

@@ -49,7 +49,7 @@ func (s *story) hrPublishes(ctx context.Context, l *leavers) (err error) {
 	if err != nil {
 		return err
 	}
-	cfg, err := config.Load(s.configFile)
+	cfg, err := config.LoadFor(s.configFile, 0)
 	if err != nil {
 		return err
 	}
