@@ -18,7 +18,9 @@ func (c Config) server(node string) string {
 	fmt.Fprintf(&b, "jetstream {\n  store_dir: %q\n  max_file_store: 16GB\n  max_memory_store: 64MB\n  sync_interval: always\n  limits { default_max_consumers: 10000 } # a stream of lanes has one for each connection\n  cipher: chachapoly\n  include %q\n}\n",
 		c.Store, "./jetstream-key.conf")
 	if len(c.Nodes) > 1 {
-		fmt.Fprintf(&b, "cluster {\n  name: seatwire\n  port: 6222\n  routes: [%s]\n  tls {%s verify: true, timeout: 5 }\n}\n", c.routes(node), c.files(node))
+		// Nodes tell each other, and clients, of nodes by the names that are in their certificates, not by addresses.
+		fmt.Fprintf(&b, "client_advertise: \"%s:4222\"\n", node)
+		fmt.Fprintf(&b, "cluster {\n  name: seatwire\n  port: 6222\n  advertise: \"%s:6222\"\n  routes: [%s]\n  tls {%s verify: true, timeout: 5 }\n}\n", node, c.routes(node), c.files(node))
 	}
 	b.WriteString("include \"./accounts.conf\"\n")
 	return b.String()
