@@ -46,10 +46,12 @@ func (t *tenure) openFeed(ctx context.Context) (*feed, error) {
 			deprovision.RequestSubject(c, "*"), deprovision.CancelSubject(c, "*"), deprovision.BatchSubject(c, "*"),
 			events.Subject(streams.LedgerDecisionSubject, c, "*", "*"), laneSubject(c),
 		},
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:   max(1, t.told.Floor),
-
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       max(1, t.told.Floor),
 		InactiveThreshold: feedGone,
+		// The library tries again under the same name for ever, and the broker keeps that name where it first put it: on a
+		// node that is gone, perhaps. An error ends the tenure, and the next one reads under a new name.
+		MaxResetAttempts: 1,
 	})
 	if err != nil {
 		return nil, fault.New(fault.Transient, "ledger-unreadable", "read the ledger of %s", c).Because(err)
