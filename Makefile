@@ -11,7 +11,7 @@ STAMP    := github.com/seatwire/seatwire/pkg/process
 # The same sources make the same bytes: no paths, and the version from here alone.
 GO_BUILD := go build -trimpath -buildvcs=false -ldflags '-s -w -X $(STAMP).version=$(VERSION) -X $(STAMP).revision=$(REVISION)'
 
-.PHONY: help build images images-check demo test verify lint fmt generate tidy fuzz chaos bench clean tools
+.PHONY: help build images images-check compose-test demo test verify lint fmt generate tidy fuzz chaos bench clean tools
 
 help: ## print this
 	@grep -hE '^[a-z/-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -59,6 +59,9 @@ fuzz: ## every fuzz target for FUZZTIME (20s) each
 
 chaos: ## the fault bench with real processes; CHAOS=20m is the time to spend
 	deploy/ci/chaos.sh
+
+compose-test: ## docker-compose.yml with faults: a NATS node, replicas and networks go; skipped without an engine
+	deploy/ci/compose-test.sh
 
 bench: build ## the rates, each beside a peer in one run
 	deploy/ci/bench.sh
