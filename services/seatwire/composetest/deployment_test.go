@@ -42,7 +42,11 @@ func deploy(t *testing.T) *deployment {
 			log := filepath.Join(os.TempDir(), d.project+".log")
 			t.Logf("the containers' logs are in %s: %v", log, os.WriteFile(log, []byte(d.logs()), 0o600))
 		}
-		d.must(t, d.composed("down", "--volumes", "--remove-orphans", "--timeout", "1")...)
+		// The engine may still hold a network's last endpoint when the older docker-compose wants to remove it.
+		await(t, "everything is gone", func() error {
+			_, err := d.run(d.composed("down", "--volumes", "--remove-orphans", "--timeout", "1")...)
+			return err
+		})
 	})
 	d.must(t, d.composed("up", "--detach")...)
 	demo := d.container(t, "demo", 1)
