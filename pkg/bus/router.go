@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -13,6 +15,7 @@ import (
 
 	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/fault"
+	"github.com/seatwire/seatwire/pkg/state"
 )
 
 const (
@@ -38,6 +41,10 @@ type RouterConfig struct {
 	NakDelay func(delivered uint64) time.Duration
 	// ConnectionOf names the connection that a subject belongs to; anything but a legal name is "unknown".
 	ConnectionOf func(subject string) string
+	// Advisories is "STREAM.durable" of what the broker says about watched durables. Empty: they are only swept.
+	Advisories string
+	// SweepEvery is how often watched durables are swept. 0 means 30 s.
+	SweepEvery time.Duration
 }
 
 // deadLetters is where the router puts what it gives up on.
@@ -55,6 +62,8 @@ type Deps struct {
 	Registry prometheus.Registerer
 	// DeadLetters is usually left nil: the service's own on Conn.
 	DeadLetters deadLetters
+	// State keeps how far watched durables are accounted for. Nil: it is kept in memory.
+	State *state.Store
 }
 
 // Handler does a stage's work for one message. Its outputs are stored when it returns nil, for then the message is
@@ -78,6 +87,8 @@ type Router struct {
 	topics  []string // of subs, in the same order
 	// lanes are the names of handlers that decide themselves when to give up.
 	lanes map[string]struct{}
+	// watches are the durables whose exhausted messages are looked for.
+	watches []*watched
 }
 
 // NewRouter wires a router and starts nothing.
@@ -92,6 +103,7 @@ func NewRouter(cfg RouterConfig, deps Deps) (*Router, error) {
 	}
 	cfg.MaxDeliveries = cmp.Or(cfg.MaxDeliveries, defaultMaxDeliveries)
 	cfg.CloseTimeout = cmp.Or(cfg.CloseTimeout, defaultCloseTimeout)
+	cfg.SweepEvery = cmp.Or(cfg.SweepEvery, sweepEvery)
 	if cfg.NakDelay == nil {
 		cfg.NakDelay = nakDelay
 	}
@@ -104,6 +116,9 @@ func NewRouter(cfg RouterConfig, deps Deps) (*Router, error) {
 	}
 	r := &Router{cfg: cfg, deps: deps, router: router, metrics: newRouterMetrics(cfg.Service, deps.Registry), lanes: map[string]struct{}{}}
 	r.router.AddMiddleware(r.middleware()...)
+	if stream, durable, ok := strings.Cut(cfg.Advisories, "."); ok {
+		r.AddLane("advisories", stream, durable, r.advised)
+	}
 	return r, nil
 }
 
@@ -142,6 +157,10 @@ func (r *Router) Run(ctx context.Context) error {
 			return err
 		}
 	}
+	sweeping, stop := context.WithCancel(ctx)
+	var sweeper sync.WaitGroup
+	sweeper.Go(func() { r.sweepExhausted(sweeping) })
+	defer func() { stop(); sweeper.Wait() }()
 	ran := make(chan error, 1)
 	go func() { ran <- r.router.Run(context.WithoutCancel(ctx)) }()
 	select {

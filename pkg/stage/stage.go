@@ -81,7 +81,8 @@ func (s *Stage) prepare(ctx context.Context) (err error) {
 	}
 	s.Router, err = bus.NewRouter(bus.RouterConfig{
 		Service: s.Name, MaxDeliveries: s.Config.DeadLetters.MaxDeliveries, ConnectionOf: events.ConnectionOf,
-	}, bus.Deps{Conn: s.Conn, Log: s.Log, Registry: s.Registry})
+		Advisories: streams.Advisories + "." + streams.AdvisoriesDurable(s.Name),
+	}, bus.Deps{Conn: s.Conn, Log: s.Log, Registry: s.Registry, State: s.State})
 	return err
 }
 

@@ -67,6 +67,7 @@ func For(cfg *config.Config) Topology {
 	t := Topology{}
 	t.addSync(cfg)
 	t.addDeprovision(cfg)
+	t.addAdvisories()
 	for i := range t.Streams {
 		t.Streams[i].Replicas = cfg.NATS.Replicas
 		t.Streams[i].Storage = jetstream.FileStorage

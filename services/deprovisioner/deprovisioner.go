@@ -54,6 +54,7 @@ func New(cfg *config.Config, deps Deps) *Deprovisioner {
 	}
 	d.intake = newIntake(deps.Conn.JS(), connections, m, utcNow)
 	deps.Router.AddHandler("intake", streams.Deprovision, streams.DeprovisionerIntake, intakeConcurrency, d.intake.handle)
+	deps.Router.Watch(streams.Deprovision, streams.DeprovisionerIntake, d.intake.settled)
 	return d
 }
 

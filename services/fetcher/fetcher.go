@@ -58,9 +58,11 @@ type Fetcher struct {
 func New(cfg *config.Config, deps Deps) *Fetcher {
 	f := &Fetcher{cfg: cfg, deps: deps, slots: make(chan struct{}, cfg.Limits.FetchConcurrency)}
 	deps.Router.AddHandler("intake", streams.Sync, streams.FetcherIntake, intakeConcurrency, f.intake)
+	deps.Router.Watch(streams.Sync, streams.FetcherIntake, f.settled)
 	for _, c := range cfg.Connections {
 		lane := &lane{connection: c, deps: deps, slots: f.slots, maxStalls: cfg.DeadLetters.MaxDeliveries}
 		deps.Router.AddLane("sweep-"+c.Name, streams.Sweeps, streams.FetcherLane(c.Name), lane.deliver)
+		deps.Router.Watch(streams.Sweeps, streams.FetcherLane(c.Name), lane.settled)
 	}
 	return f
 }

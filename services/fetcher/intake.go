@@ -49,12 +49,17 @@ func (f *Fetcher) accept(ctx context.Context, connection string, event events.Ev
 	if err != nil {
 		return err
 	}
-	subject := events.Subject(streams.SweepAcceptedSubject, connection, event.Key())
+	subject := acceptedSubject(connection, event)
 	ack, err := f.deps.Publisher.PublishMsg(ctx, subject, subject, nil, body)
 	if bus.IsKeyExists(err) || ack != nil && ack.Duplicate {
 		return f.compare(ctx, subject, accepted)
 	}
 	return err
+}
+
+// acceptedSubject is where the request of an identity is stored once it is accepted.
+func acceptedSubject(connection string, event events.Event) string {
+	return events.Subject(streams.SweepAcceptedSubject, connection, event.Key())
 }
 
 // compare decides about a known identity: the same content is a repeat, absorbed; other content is an impostor.

@@ -27,6 +27,8 @@ type Publisher interface {
 // Deps is what the program hands over.
 type Deps struct {
 	Log *slog.Logger
+	// JS looks for normalised pages.
+	JS jetstream.JetStream
 	// Router delivers pages and keeps the ones that cannot be read as dead letters.
 	Router *bus.Router
 	// Publisher stores normalised pages.
@@ -46,6 +48,7 @@ func New(cfg *config.Config, deps Deps) *Normalizer {
 		n.rules[c.Name] = RulesOf(c)
 	}
 	deps.Router.AddHandler("normalize", streams.Fetched, streams.NormalizerDurable, concurrency, n.page)
+	deps.Router.Watch(streams.Fetched, streams.NormalizerDurable, n.settled)
 	return n
 }
 

@@ -72,7 +72,7 @@ func TestNormalizer_runs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		n := New(cfg, Deps{Log: slog.New(slog.DiscardHandler), Router: router, Publisher: bus.NewPublisher(conn)})
+		n := New(cfg, Deps{Log: slog.New(slog.DiscardHandler), JS: conn.JS(), Router: router, Publisher: bus.NewPublisher(conn)})
 		go func() { done <- n.Run(ctx) }()
 	}
 	const pages = 50

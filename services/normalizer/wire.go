@@ -7,5 +7,5 @@ import (
 
 // Open puts a normalizer on a stage.
 func Open(s *stage.Stage) (stage.Service, error) {
-	return New(s.Config, Deps{Log: s.Log, Router: s.Router, Publisher: bus.NewGroup(s.Publisher)}), nil
+	return New(s.Config, Deps{Log: s.Log, JS: s.JS(), Router: s.Router, Publisher: bus.NewGroup(s.Publisher)}), nil
 }

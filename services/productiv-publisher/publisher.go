@@ -55,6 +55,7 @@ func New(cfg *config.Config, deps Deps) *Service {
 			l.app = deps.OpenApp(c, l.hold.check)
 		}
 		deps.Router.AddLane("publish-"+c.Name, streams.Swept, streams.PublisherLane(c.Name), l.deliver)
+		deps.Router.Watch(streams.Swept, streams.PublisherLane(c.Name), l.settled)
 	}
 	return &Service{deps: deps}
 }
