@@ -5,24 +5,16 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seatwire/seatwire/pkg/bus"
 	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/streams"
-)
-
-const (
-	// headerReplays counts how often a message was replayed. It travels with the message, so a dead letter of a
-	// replay carries it too.
-	headerReplays = "Seatwire-Replays"
-	// maxReplays stops a message that dies again and again.
-	maxReplays = 3
 )
 
 // deadLetterRow is one line of `deadletters list`.
@@ -46,45 +38,64 @@ type deadLetterView struct {
 
 // deadLetterFilter says which dead letters a verb is about.
 type deadLetterFilter struct {
-	sequence                    uint64
+	sequences                   []uint64
 	all                         bool
 	service, connection, reason string
+	olderThan, newerThan        time.Duration
+	// rate is how many are replayed or discarded in a second.
+	rate int
 }
 
 func (f *deadLetterFilter) declare(fs *flag.FlagSet) {
-	fs.Uint64Var(&f.sequence, "sequence", 0, "")
+	fs.Func("sequence", "", func(text string) error {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil || n == 0 {
+			return errors.New("want a sequence as list prints it")
+		}
+		f.sequences = append(f.sequences, n)
+		return nil
+	})
 	fs.BoolVar(&f.all, "all", false, "")
 	fs.StringVar(&f.service, "service", "", "")
 	fs.StringVar(&f.connection, "connection", "", "")
 	fs.StringVar(&f.reason, "reason", "", "")
+	fs.DurationVar(&f.olderThan, "older-than", 0, "")
+	fs.DurationVar(&f.newerThan, "newer-than", 0, "")
+	fs.IntVar(&f.rate, "rate", defaultReplayRate, "")
 }
 
-func (f *deadLetterFilter) takes(r deadLetterRow) bool {
-	return (f.sequence == 0 || f.sequence == r.Sequence) && (f.service == "" || f.service == r.Service) &&
-		(f.connection == "" || f.connection == r.Connection) && (f.reason == "" || f.reason == r.Reason)
+func (f *deadLetterFilter) takes(r deadLetterRow, age time.Duration) bool {
+	return (len(f.sequences) == 0 || slices.Contains(f.sequences, r.Sequence)) && (f.service == "" || f.service == r.Service) &&
+		(f.connection == "" || f.connection == r.Connection) && (f.reason == "" || f.reason == r.Reason) &&
+		(f.olderThan == 0 || age > f.olderThan) && (f.newerThan == 0 || age < f.newerThan)
 }
 
 func deadLetters(ctx context.Context, c *invocation) error {
 	f := &deadLetterFilter{}
 	return withSession(ctx, c, f.declare, func(args []string) (action, error) {
 		if len(args) != 1 {
-			return nil, usage("takes list, show, replay or discard")
+			return nil, usage("takes list, show, replay, discard or stop")
 		}
 		switch args[0] {
 		case "list":
 			return func(s *session) error { return f.list(ctx, c, s) }, nil
 		case "show":
-			if f.sequence == 0 {
+			if len(f.sequences) != 1 {
 				return nil, usage("show takes --sequence N, as list prints it")
 			}
 			return func(s *session) error { return f.show(ctx, c, s) }, nil
-		case "replay", "discard":
-			if (f.sequence == 0) == !f.all {
-				return nil, usage("%s takes --sequence N or --all", args[0])
+		case verbReplay, verbDiscard:
+			if (len(f.sequences) == 0) == !f.all {
+				return nil, usage("%s takes --sequence N, once or more often, or --all with filters", args[0])
 			}
-			return func(s *session) error { return f.clear(ctx, c, s, args[0] == "replay") }, nil
+			if f.rate < 1 {
+				return nil, usage("--rate is how many in a second, 1 at least")
+			}
+			return func(s *session) error { return f.clear(ctx, c, s, args[0]) }, nil
+		case "stop":
+			return func(s *session) error { return s.stopRun(ctx, c) }, nil
 		default:
-			return nil, usage("takes list, show, replay or discard, not %q", args[0])
+			return nil, usage("takes list, show, replay, discard or stop, not %q", args[0])
 		}
 	})
 }
@@ -101,15 +112,19 @@ func deadLetterOf(msg *jetstream.RawStreamMsg) deadLetterRow {
 
 // each hands over the dead letters that the filter takes, oldest first.
 func (f *deadLetterFilter) each(ctx context.Context, s *session, body func(*jetstream.RawStreamMsg, deadLetterRow) error) error {
-	for msg, err := range streams.Read(ctx, s.conn.JS(), streams.DeadLetters, events.DeadLetterSubject+".*.*", max(f.sequence, 1)) {
+	first, last := uint64(1), uint64(math.MaxUint64)
+	if len(f.sequences) > 0 {
+		first, last = slices.Min(f.sequences), slices.Max(f.sequences)
+	}
+	for msg, err := range streams.Read(ctx, s.conn.JS(), streams.DeadLetters, events.DeadLetterSubject+".*.*", first) {
 		if err != nil {
 			return err
 		}
-		if f.sequence > 0 && msg.Sequence > f.sequence {
+		if msg.Sequence > last {
 			return nil
 		}
 		row := deadLetterOf(msg)
-		if !f.takes(row) {
+		if !f.takes(row, time.Since(msg.Time)) {
 			continue
 		}
 		if err := body(msg, row); err != nil {
@@ -151,91 +166,11 @@ func (f *deadLetterFilter) show(ctx context.Context, c *invocation, s *session) 
 		return err
 	})
 	if err == nil && !found {
-		return plain("there is no dead letter %d; seatwire deadletters list shows them", f.sequence)
+		return noDeadLetter(f.sequences[0])
 	}
 	return err
 }
 
-// cleared counts what a replay or discard did.
-type cleared struct {
-	Replayed  int `json:"replayed"`
-	Discarded int `json:"discarded"`
-	// Kept were replayed too often already.
-	Kept int `json:"kept"`
-}
-
-// clear replays or discards. A dead letter leaves the list only when its replay is stored, so a crash in between
-// replays it twice at worst, and every stage absorbs that.
-func (f *deadLetterFilter) clear(ctx context.Context, c *invocation, s *session, replay bool) error {
-	stream, err := s.conn.JS().Stream(ctx, streams.DeadLetters)
-	if err != nil {
-		return err
-	}
-	last := stream.CachedInfo().State.LastSeq
-	var done cleared
-	err = f.each(ctx, s, func(msg *jetstream.RawStreamMsg, r deadLetterRow) error {
-		if msg.Sequence > last {
-			return nil // a replay that died again: not in this run
-		}
-		if replay {
-			stored, err := s.replay(ctx, msg, r)
-			if err != nil {
-				return err
-			}
-			if !stored {
-				done.Kept++
-				return nil
-			}
-			done.Replayed++
-		} else {
-			done.Discarded++
-		}
-		return stream.DeleteMsg(ctx, msg.Sequence)
-	})
-	if err != nil {
-		return err
-	}
-	return f.report(c, done)
-}
-
-func (f *deadLetterFilter) report(c *invocation, done cleared) error {
-	if done == (cleared{}) && f.sequence > 0 {
-		return plain("there is no dead letter %d; seatwire deadletters list shows them", f.sequence)
-	}
-	if c.json {
-		if err := printJSON(c.env.Stdout, done); err != nil {
-			return err
-		}
-	} else {
-		fmt.Fprintf(c.env.Stdout, "%d replayed, %d discarded\n", done.Replayed, done.Discarded)
-	}
-	if done.Kept > 0 {
-		return plain("%d dead letters were replayed %d times already; find out why, or discard them", done.Kept, maxReplays)
-	}
-	return nil
-}
-
-// replay publishes the original again where it came from: at the front, so that it passes every check again. It
-// reports false for a message that was replayed too often.
-func (s *session) replay(ctx context.Context, msg *jetstream.RawStreamMsg, r deadLetterRow) (stored bool, err error) {
-	replays, _ := strconv.Atoi(msg.Header.Get(headerReplays))
-	if replays >= maxReplays {
-		return false, nil
-	}
-	header := nats.Header{}
-	for name, values := range msg.Header {
-		if !strings.HasPrefix(name, "Seatwire-") && !strings.HasPrefix(name, "Nats-") {
-			header[name] = values
-		}
-	}
-	header.Set(headerReplays, strconv.Itoa(replays+1))
-	id := fmt.Sprintf("replay/%d/%d", msg.Sequence, time.Now().UnixNano())
-	_, err = s.publisher.PublishMsg(ctx, r.Subject, id, header, msg.Data)
-	if bus.IsKeyExists(err) {
-		return true, nil // it was stored meanwhile: there is nothing left to do
-	}
-	if errors.Is(err, jetstream.ErrNoStreamResponse) {
-		return false, plain("dead letter %d came from %s, which nothing reads any more; discard it", msg.Sequence, r.Subject)
-	}
-	return err == nil, err
+func noDeadLetter(sequence uint64) error {
+	return plain("there is no dead letter %d; seatwire deadletters list shows them", sequence)
 }

@@ -3,10 +3,10 @@ package seatwire
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -14,20 +14,19 @@ import (
 )
 
 // deadLetters lists them as an operator would, until there are n.
-func (w *world) deadLetters(n int) []deadLetterRow {
+func (w *world) deadLetters(n int) (rows []deadLetterRow) {
 	w.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
-		_, out, _ := w.run("deadletters", "list", "-o", "json")
-		var rows []deadLetterRow
-		if err := json.Unmarshal([]byte(out), &rows); err != nil {
-			w.t.Fatal(err)
-		}
-		if len(rows) == n {
-			return rows
-		}
+	w.eventually(fmt.Sprint(n, " dead letters"), func() bool { rows = w.letterRows(); return len(rows) == n })
+	return rows
+}
+
+func (w *world) letterRows() (rows []deadLetterRow) {
+	w.t.Helper()
+	_, out, _ := w.run("deadletters", "list", "-o", "json")
+	if err := json.Unmarshal([]byte(out), &rows); err != nil {
+		w.t.Fatal(err)
 	}
-	w.t.Fatalf("there never were %d dead letters", n)
-	return nil
+	return rows
 }
 
 func (w *world) publish(subject, id string, header nats.Header, body string) {

@@ -147,7 +147,7 @@ func (w *exits) awaitTold(state string, n int) {
 func last[T any](all []T, n int) []T { return all[max(0, len(all)-n):] }
 
 // eventually waits for what only the broker or the simulator knows.
-func (w *exits) eventually(what string, condition func() bool) {
+func (w *world) eventually(what string, condition func() bool) {
 	w.t.Helper()
 	natstest.Eventually(w.t, patience, what, func(context.Context) bool { return condition() })
 }

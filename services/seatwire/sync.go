@@ -83,7 +83,7 @@ func (s *session) await(ctx context.Context, c *invocation, name, id string, out
 			}
 		}
 	}()
-	bar := newProgress(c, name)
+	bar := newProgress(c, name, "people read")
 	defer bar.done()
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
