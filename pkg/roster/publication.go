@@ -99,7 +99,9 @@ type Removal struct {
 
 // Record is what became of one sweep at Productiv.
 type Record struct {
-	SweepID string            `json:"sweepId"`
+	SweepID string `json:"sweepId"`
+	// Through is the last request that the sweep answers: of two sweeps, the one that reaches further is the newer.
+	Through uint64            `json:"through,omitempty"`
 	State   string            `json:"state"`
 	Reason  string            `json:"reason"`
 	Counts  events.Counts     `json:"counts"`

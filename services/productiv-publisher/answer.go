@@ -22,7 +22,7 @@ const Source = "seatwire/productiv-publisher"
 // conclude writes what became of a sweep, then tells everybody who asked for it. In this order: an answer never says
 // what the state does not. After a crash in between, the redelivery sends the same events under the same ids.
 func (t *turn) conclude(ctx context.Context, m roster.Manifest, record roster.Record) error {
-	record.SweepID, record.At, record.Answered = m.SweepID, t.deps.Now().UTC(), false
+	record.SweepID, record.Through, record.At, record.Answered = m.SweepID, m.Through, t.deps.Now().UTC(), false
 	record.Plan = events.PlanCounts{Licenses: m.Licenses, Assigned: m.Assigned}
 	if record.State == roster.StateHeld {
 		record.Holds++

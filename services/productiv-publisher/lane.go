@@ -62,7 +62,22 @@ func (t *turn) swept(ctx context.Context, m roster.Manifest) error {
 	if record := t.Record(m.SweepID); record != nil {
 		return t.answer(ctx, m, record)
 	}
+	if newer := t.newerThan(m); newer != nil {
+		superseded := verdict{state: roster.StateFailed, reason: "superseded by sweep " + newer.SweepID}
+		return t.conclude(ctx, m, with(roster.Record{}, superseded, ""))
+	}
 	return t.publish(ctx, m, roster.Record{SweepID: m.SweepID})
+}
+
+// newerThan returns the record of a newer roster. The lane brings manifests in their order, so only one that was set
+// aside and replayed can be older than what is published; it would bring back people who have left.
+func (t *turn) newerThan(m roster.Manifest) *roster.Record {
+	for i, r := range t.History {
+		if r.Through > m.Through && r.State != roster.StateFailed {
+			return &t.History[i]
+		}
+	}
+	return nil
 }
 
 // decided carries out a decision, once: the subject of a decision names the hold, and a hold is left behind before
