@@ -19,6 +19,7 @@ const patience = 20 * time.Second
 
 func TestMain(m *testing.M) {
 	natstest.ServeIfChild()
+	mortalIfChild()
 	goleak.VerifyTestMain(m)
 }
 

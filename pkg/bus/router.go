@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os/exec"
 	"strings"
 	"sync"
 	"time"
@@ -62,6 +63,9 @@ type Deps struct {
 	Registry prometheus.Registerer
 	// DeadLetters is usually left nil: the service's own on Conn.
 	DeadLetters deadLetters
+	// Isolated returns a command that starts this program once more, to call RunErrands on its standard streams. Nil:
+	// every message is handled in this process.
+	Isolated func() *exec.Cmd
 	// State keeps how far watched durables are accounted for. Nil: it is kept in memory.
 	State *state.Store
 }
@@ -87,6 +91,9 @@ type Router struct {
 	topics  []string // of subs, in the same order
 	// lanes are the names of handlers that decide themselves when to give up.
 	lanes map[string]struct{}
+	// handlers by name, and the process for messages that may kill one; nil: none.
+	handlers map[string]Handler
+	isolated *isolation
 	// watches are the durables whose exhausted messages are looked for.
 	watches []*watched
 }
@@ -114,7 +121,10 @@ func NewRouter(cfg RouterConfig, deps Deps) (*Router, error) {
 	if err != nil {
 		return nil, fmt.Errorf("router: %w", err)
 	}
-	r := &Router{cfg: cfg, deps: deps, router: router, metrics: newRouterMetrics(cfg.Service, deps.Registry), lanes: map[string]struct{}{}}
+	r := &Router{cfg: cfg, deps: deps, router: router, metrics: newRouterMetrics(cfg.Service, deps.Registry), lanes: map[string]struct{}{}, handlers: map[string]Handler{}}
+	if deps.Isolated != nil {
+		r.isolated = newIsolation(deps.Isolated, deps.Log)
+	}
 	r.router.AddMiddleware(r.middleware()...)
 	if stream, durable, ok := strings.Cut(cfg.Advisories, "."); ok {
 		r.AddLane("advisories", stream, durable, r.advised)
@@ -127,7 +137,7 @@ func (r *Router) middleware() []message.HandlerMiddleware {
 	return []message.HandlerMiddleware{
 		r.metrics.observe,
 		r.giveUpOrRetry(),
-		newCrashSuspect(r.limit).check,
+		newCrashSuspect(r.limit, r.isolated).check,
 		retryHiccups,
 		limitTime(r.cfg.HandlerTimeout),
 		recoverPanic(r.deps.Log),
@@ -141,6 +151,7 @@ func (r *Router) AddHandler(name, stream, durable string, concurrency int, h Han
 		Concurrency: concurrency, MaxHold: r.cfg.MaxHold, CloseTimeout: r.cfg.CloseTimeout, NakDelay: r.cfg.NakDelay,
 	}, r.deps.Log.With("handler", name))
 	topic := stream + "." + durable
+	r.handlers[name] = h
 	r.subs, r.topics = append(r.subs, sub), append(r.topics, topic)
 	r.router.AddConsumerHandler(name, topic, sub, func(m *message.Message) error {
 		d, _ := DeliveryOf(m.Context())
@@ -161,6 +172,9 @@ func (r *Router) Run(ctx context.Context) error {
 	var sweeper sync.WaitGroup
 	sweeper.Go(func() { r.sweepExhausted(sweeping) })
 	defer func() { stop(); sweeper.Wait() }()
+	if r.isolated != nil {
+		defer r.isolated.close()
+	}
 	ran := make(chan error, 1)
 	go func() { ran <- r.router.Run(context.WithoutCancel(ctx)) }()
 	select {

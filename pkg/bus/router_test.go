@@ -515,7 +515,7 @@ func TestJudge(t *testing.T) {
 
 func TestCrashSuspect_forgetsWithinBounds(t *testing.T) {
 	t.Parallel()
-	c := newCrashSuspect(func(context.Context) uint64 { return 1 })
+	c := newCrashSuspect(func(context.Context) uint64 { return 1 }, nil)
 	for i := range uint64(maxRemembered + 10) {
 		c.remember(place{sequence: i})
 	}

@@ -19,6 +19,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os/exec"
 	"os/signal"
 	"strings"
 	"syscall"
@@ -59,6 +60,16 @@ type Process struct {
 	Registry *prometheus.Registry
 	// Health feeds /readyz: the service registers its checks here.
 	Health *Health
+	// Errands is set in a program that another instance of itself started, to handle the messages that it is sent.
+	Errands *Errands
+	// Isolated returns the command that starts such an instance; its standard streams but the error are the caller's.
+	Isolated func() *exec.Cmd
+}
+
+// Errands are the pipes to the parent.
+type Errands struct {
+	In  io.Reader
+	Out io.Writer
 }
 
 // Main runs the program until a signal or a failure, and returns the exit code. args are the arguments without the
@@ -88,14 +99,20 @@ func start(ctx context.Context, p Program, args []string, getenv func(string) st
 		return ExitUsage
 	}
 	log := NewLogger(stderr).With("service", p.Name)
-	if err := serve(ctx, p, cfg, f.listen, log); err != nil {
+	if f.errands {
+		return runErrands(ctx, p, cfg, log)
+	}
+	if err := serve(ctx, p, cfg, f, log); err != nil {
 		log.Error("stopped by a failure", "reason", fault.ReasonOf(err), "error", err.Error())
 		return ExitFailure
 	}
 	return ExitOK
 }
 
-type flags struct{ config, listen string }
+type flags struct {
+	config, listen string
+	errands        bool
+}
 
 func parseFlags(name string, args []string, getenv func(string) string, stderr io.Writer) (flags, error) {
 	var f flags
@@ -103,6 +120,7 @@ func parseFlags(name string, args []string, getenv func(string) string, stderr i
 	fs.SetOutput(io.Discard) // an error is one line, ours; only -h prints the flags
 	fs.StringVar(&f.config, "config", DefaultConfig(getenv), "configuration `FILE` (default $SEATWIRE_CONFIG, then ./seatwire.yaml)")
 	fs.StringVar(&f.listen, "listen", "127.0.0.1:0", "`ADDR` to serve /livez, /readyz and /metrics on")
+	fs.BoolVar(&f.errands, "errands", false, "handle messages from standard input: what the program starts itself with")
 	err := fs.Parse(args)
 	if errors.Is(err, flag.ErrHelp) {
 		fs.SetOutput(stderr)
@@ -121,16 +139,16 @@ func DefaultConfig(getenv func(string) string) string {
 }
 
 // serve answers health requests for as long as the service runs, its drain included.
-func serve(ctx context.Context, p Program, cfg *config.Config, listen string, log *slog.Logger) error {
+func serve(ctx context.Context, p Program, cfg *config.Config, f flags, log *slog.Logger) error {
 	build := ReadBuild()
 	registry := NewRegistry(p.Name, build)
 	health := NewHealth(registry)
-	stop, err := health.Serve(ctx, listen, log.With("version", build.Version, "revision", build.Revision))
+	stop, err := health.Serve(ctx, f.listen, log.With("version", build.Version, "revision", build.Revision))
 	if err != nil {
 		return err
 	}
 	defer stop()
-	err = p.Run(ctx, &Process{Name: p.Name, Config: cfg, Log: log, Registry: registry, Health: health})
+	err = p.Run(ctx, &Process{Name: p.Name, Config: cfg, Log: log, Registry: registry, Health: health, Isolated: isolated(f.config, log)})
 	if err == nil || (ctx.Err() != nil && errors.Is(err, context.Canceled)) { // the signal's own echo is no failure
 		log.Info("drained")
 		return nil

@@ -8,6 +8,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os/exec"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,6 +38,8 @@ type Deps struct {
 	Registry prometheus.Registerer
 	// InProcess is the embedded server, nil to connect to the configured address.
 	InProcess nats.InProcessConnProvider
+	// Isolated is bus.Deps.Isolated.
+	Isolated func() *exec.Cmd
 }
 
 // Stage is one service's footing.
@@ -82,7 +85,7 @@ func (s *Stage) prepare(ctx context.Context) (err error) {
 	s.Router, err = bus.NewRouter(bus.RouterConfig{
 		Service: s.Name, MaxDeliveries: s.Config.DeadLetters.MaxDeliveries, ConnectionOf: events.ConnectionOf,
 		Advisories: streams.Advisories + "." + streams.AdvisoriesDurable(s.Name),
-	}, bus.Deps{Conn: s.Conn, Log: s.Log, Registry: s.Registry, State: s.State})
+	}, bus.Deps{Conn: s.Conn, Log: s.Log, Registry: s.Registry, State: s.State, Isolated: s.Isolated})
 	return err
 }
 
@@ -133,7 +136,7 @@ type Service interface {
 // Main returns what process.Main runs: a stage, and the service that open puts on it. secrets are those it reads.
 func Main(name string, secrets config.Secrets, open func(*Stage) (Service, error)) process.Program {
 	return process.Program{Name: name, Secrets: secrets, Run: func(ctx context.Context, p *process.Process) error {
-		s, err := Open(ctx, name, Deps{Config: p.Config, Log: p.Log, Registry: p.Registry})
+		s, err := Open(ctx, name, Deps{Config: p.Config, Log: p.Log, Registry: p.Registry, Isolated: p.Isolated})
 		if err != nil {
 			return fmt.Errorf("open: %w", err)
 		}
@@ -141,6 +144,9 @@ func Main(name string, secrets config.Secrets, open func(*Stage) (Service, error
 		service, err := open(s)
 		if err != nil {
 			return err
+		}
+		if p.Errands != nil {
+			return s.Router.RunErrands(p.Errands.In, p.Errands.Out)
 		}
 		s.Register(p.Health)
 		return service.Run(ctx)

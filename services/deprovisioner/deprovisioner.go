@@ -65,11 +65,7 @@ func utcNow() time.Time { return time.Now().UTC() }
 func (d *Deprovisioner) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	// The committer outlives the router, whose handlers wait for it.
-	committing, stopCommitting := context.WithCancel(context.WithoutCancel(ctx))
-	defer stopCommitting()
-	var workers, committer sync.WaitGroup
-	committer.Go(func() { _ = d.intake.run(committing) })
+	var workers sync.WaitGroup
 	workers.Go(func() {
 		if err := d.beats.run(ctx); err != nil {
 			stop(err)
@@ -85,8 +81,6 @@ func (d *Deprovisioner) Run(ctx context.Context) error {
 	})
 	<-ctx.Done()
 	workers.Wait()
-	stopCommitting()
-	committer.Wait()
 	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
 		return cause
 	}

@@ -25,8 +25,8 @@ const (
 	intakeRetry = 200 * time.Millisecond
 )
 
-// intake turns events into ledger entries. Handlers run side by side and hand what they made to the one committer,
-// which takes all that waits as a group: one read for what is known already, one atomic write, one sync of the disk.
+// intake turns events into ledger entries. Handlers run side by side and line up what they made; one of them at a time
+// takes all that waits as a group: one read for what is known already, one atomic write, one sync of the disk.
 // An event is acknowledged when its handler returns, which is after that write.
 type intake struct {
 	js      jetstream.JetStream
@@ -34,6 +34,8 @@ type intake struct {
 	metrics *metrics
 	now     func() time.Time
 	queue   chan *claimEntry
+	// turn holds one token: whoever has it commits for everybody who waits.
+	turn chan struct{}
 }
 
 // claimEntry is one event's document on its way into the ledger.
@@ -48,7 +50,7 @@ type claimEntry struct {
 }
 
 func newIntake(js jetstream.JetStream, connections map[string]rules, m *metrics, now func() time.Time) *intake {
-	return &intake{js: js, rules: connections, metrics: m, now: now, queue: make(chan *claimEntry, intakeConcurrency)}
+	return &intake{js: js, rules: connections, metrics: m, now: now, queue: make(chan *claimEntry, intakeConcurrency), turn: make(chan struct{}, 1)}
 }
 
 // handle is the router's handler for both intake subjects.
@@ -57,16 +59,18 @@ func (i *intake) handle(ctx context.Context, d bus.Delivery, body []byte) error 
 	if err != nil {
 		return err
 	}
-	select {
-	case i.queue <- entry:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	select {
-	case err := <-entry.done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err() // perhaps committed all the same: the event comes back and is absorbed
+	for queue := i.queue; ; {
+		select {
+		case queue <- entry:
+			queue = nil // once
+		case err := <-entry.done:
+			return err
+		case <-ctx.Done():
+			return ctx.Err() // perhaps committed all the same: the event comes back and is absorbed
+		case i.turn <- struct{}{}:
+			i.settle(ctx, i.group())
+			<-i.turn
+		}
 	}
 }
 
@@ -101,22 +105,8 @@ func (i *intake) read(d bus.Delivery, body []byte) (*claimEntry, error) {
 	return &claimEntry{deprovision.CancelSubject(r.connection, cancel.Key), d.Sequence, cancel.Content, cancel, make(chan error, 1)}, nil
 }
 
-// run commits groups until ctx ends. A group that the ledger does not take is offered again and again: while the
-// broker is ill its events are neither lost nor blamed.
-func (i *intake) run(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case first := <-i.queue:
-			i.settle(ctx, i.group(first))
-		}
-	}
-}
-
 // group takes what waits.
-func (i *intake) group(first *claimEntry) []*claimEntry {
-	group := []*claimEntry{first}
+func (i *intake) group() (group []*claimEntry) {
 	for len(group) < intakeConcurrency {
 		select {
 		case next := <-i.queue:
@@ -129,8 +119,13 @@ func (i *intake) group(first *claimEntry) []*claimEntry {
 }
 
 // settle brings a group into the ledger and answers every handler. Handlers overtake each other, and of two events of
-// one identity the first in the stream is the one that counts.
+// one identity the first in the stream is the one that counts. A group that the ledger does not take is offered again
+// and again: while the broker is ill its events are neither lost nor blamed. When the committing handler's time is over
+// so is the others', for it ends with the stop; their events come back.
 func (i *intake) settle(ctx context.Context, group []*claimEntry) {
+	if len(group) == 0 {
+		return
+	}
 	slices.SortFunc(group, func(a, b *claimEntry) int { return cmp.Compare(a.sequence, b.sequence) })
 	for {
 		verdicts, err := i.commit(ctx, group)
@@ -140,6 +135,9 @@ func (i *intake) settle(ctx context.Context, group []*claimEntry) {
 				entry.done <- verdicts[n]
 			}
 			return
+		}
+		if ctx.Err() != nil {
+			err = ctx.Err() // an interruption is nobody's failure
 		}
 		if fault.ClassOf(err) == fault.Permanent || ctx.Err() != nil {
 			for _, entry := range group {
