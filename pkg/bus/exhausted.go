@@ -164,7 +164,8 @@ func (r *Router) abandoned(ctx context.Context, w *watched, msg *jetstream.RawSt
 	}
 	if !done {
 		reason := fault.New(fault.Transient, "exhausted", "the broker gave up after %d deliveries", deliveries)
-		if err := r.deps.DeadLetters.Put(ctx, d, msg.Data, ReasonExhausted, reason); err != nil {
+		err := r.deps.DeadLetters.Put(ctx, d, msg.Data, ReasonExhausted, reason)
+		if r.tellBlocked(ctx, err); err != nil {
 			return err
 		}
 		r.metrics.handled.WithLabelValues(r.cfg.Service, w.durable, ReasonExhausted).Inc()

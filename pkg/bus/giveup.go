@@ -72,14 +72,30 @@ func (r *Router) carryOut(m *message.Message, err error) error {
 		r.logFailure(ctx, d, v, err)
 		return err
 	}
-	if putErr := r.deps.DeadLetters.Put(ctx, d, m.Payload, v.dead, err); putErr != nil {
+	putErr := r.deps.DeadLetters.Put(ctx, d, m.Payload, v.dead, err)
+	r.tellBlocked(ctx, putErr)
+	if putErr != nil {
 		setOutcome(ctx, outcomeUndeliverable)
 		postpone(d, r.cfg.NakDelay(d.Delivered))
-		r.deps.Log.ErrorContext(ctx, "cannot store a dead letter; the message stays", "error", fault.Text(putErr), "stream", d.Stream, "sequence", d.Sequence)
 		return errors.Join(err, putErr)
 	}
 	r.logFailure(ctx, d, v, err)
 	return nil
+}
+
+// tellBlocked says once that dead letters cannot be stored, and once that they can again. Meanwhile their messages stay
+// unacknowledged and come back, and so many of them hold up the others; the program is not unready, for no restart helps.
+func (r *Router) tellBlocked(ctx context.Context, putErr error) {
+	if blocked := putErr != nil; !r.blocked.CompareAndSwap(!blocked, blocked) {
+		return
+	}
+	if putErr != nil {
+		r.metrics.blocked.WithLabelValues(r.cfg.Service).Set(1)
+		r.deps.Log.ErrorContext(ctx, "cannot store dead letters; their messages stay until there is room", "error", fault.Text(putErr))
+		return
+	}
+	r.metrics.blocked.WithLabelValues(r.cfg.Service).Set(0)
+	r.deps.Log.InfoContext(ctx, "dead letters are stored again")
 }
 
 // wasInterrupted reports whether the handler was stopped rather than failed: the message context ended, or the

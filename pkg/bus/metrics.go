@@ -22,6 +22,7 @@ type routerMetrics struct {
 	handled  *prometheus.CounterVec
 	duration *prometheus.HistogramVec
 	running  *prometheus.GaugeVec
+	blocked  *prometheus.GaugeVec
 }
 
 func newRouterMetrics(service string, registry prometheus.Registerer) *routerMetrics {
@@ -37,6 +38,9 @@ func newRouterMetrics(service string, registry prometheus.Registerer) *routerMet
 		running: register(registry, prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "seatwire_messages_in_flight", Help: "Messages being handled.",
 		}, []string{"service", "handler"})),
+		blocked: register(registry, prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "seatwire_dead_letters_blocked", Help: "1 while dead letters cannot be stored and their messages stay.",
+		}, []string{"service"})),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -94,6 +95,8 @@ type Router struct {
 	// handlers by name, and the process for messages that may kill one; nil: none.
 	handlers map[string]Handler
 	isolated *isolation
+	// blocked says that the last dead letter could not be stored.
+	blocked atomic.Bool
 	// watches are the durables whose exhausted messages are looked for.
 	watches []*watched
 }

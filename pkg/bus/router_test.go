@@ -293,6 +293,10 @@ func TestRouter_deadLetterStreamFull(t *testing.T) {
 	if info := consumerInfo(t, r.js); info.NumAckPending+int(info.NumPending) != 1 || info.AckFloor.Stream != 0 {
 		t.Fatalf("acknowledged without a dead letter: %+v", info)
 	}
+	blocked := r.router.metrics.blocked.WithLabelValues("tester")
+	if n := strings.Count(r.log.String(), "cannot store dead letters"); n != 1 || testutil.ToFloat64(blocked) != 1 {
+		t.Errorf("said %d times, gauge %v", n, testutil.ToFloat64(blocked))
+	}
 	full.MaxBytes = -1
 	declareStream(t, r.js, full)
 	if header := deadHeader(t, r.deadLetter(t)); header[HeaderDeadReason] != ReasonRejected {
@@ -302,6 +306,9 @@ func TestRouter_deadLetterStreamFull(t *testing.T) {
 	r.end(t)
 	if n := r.deadLetters(t); n != 1 {
 		t.Errorf("%d dead letters of one message", n)
+	}
+	if n := strings.Count(r.log.String(), "dead letters are stored again"); n != 1 || testutil.ToFloat64(blocked) != 0 {
+		t.Errorf("said %d times that it goes on, gauge %v", n, testutil.ToFloat64(blocked))
 	}
 }
 
