@@ -193,7 +193,7 @@ func (r *Router) account(ctx context.Context, w *watched, sequence uint64) error
 	return nil
 }
 
-func (w *watched) key() string { return "accounted." + w.stream + "." + w.durable }
+func (w *watched) key() string { return streams.AccountedKey(w.stream, w.durable) }
 
 func filtersOf(cfg jetstream.ConsumerConfig) []string {
 	switch {

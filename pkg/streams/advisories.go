@@ -19,6 +19,9 @@ var advisoryKinds = []string{"MAX_DELIVERIES", "MSG_TERMINATED"}
 // AdvisoriesDurable is the durable through which a service hears of its own messages.
 func AdvisoriesDurable(service string) string { return service + "-advisories" }
 
+// AccountedKey is the state key of how far the messages of a durable are accounted for.
+func AccountedKey(stream, durable string) string { return "accounted." + stream + "." + durable }
+
 // addAdvisories declares the broker's advisories about every durable that was added before.
 func (t *Topology) addAdvisories() {
 	read := map[string][]string{} // streams that a service reads

@@ -49,6 +49,7 @@ var grants = map[string]grant{
 	},
 	Normalizer: {
 		publishes: []string{UsersNormalizedSubject + ".*.*.*"},
+		reads:     []string{kvState, Normalized},
 	},
 	Publisher: {
 		publishes: []string{PublicationChunkSubject + ".*.*.*.*", PublicationOwnedSubject + ".*.*.*", events.RosterPublishedSubject + ".*"},
@@ -72,8 +73,8 @@ var grants = map[string]grant{
 			// A replay goes where its dead letter came from.
 			events.DeprovisionCancelledSubject + ".*.*", SweepAcceptedSubject + ".*.*", UsersFetchedSubject + ".*.*.*", UsersSweptSubject + ".*.*",
 		},
-		keys:    []string{"pause.*"},
-		reads:   []string{kvState, Normalized, Plans, Ledger, DeadLetters},
+		keys:    []string{"pause.*", "deadletters.run"},
+		reads:   []string{kvState, Normalized, Plans, Ledger, DeadLetters, Sweeps, Swept},
 		follows: []string{Outcomes},
 	},
 }
@@ -126,10 +127,14 @@ func (t Topology) looking() (subjects []string) {
 // working lets a service work through its durables and leave dead letters, and the operator take those off the list.
 func (t Topology) working(user string) (subjects []string) {
 	if user == Operator {
-		return []string{"$JS.API.STREAM.MSG.DELETE." + DeadLetters}
+		for _, s := range []string{DeadLetters, Sweeps, Swept} { // where the subject is a key, an original makes room for its replay
+			subjects = append(subjects, "$JS.API.STREAM.MSG.DELETE."+s)
+		}
+		return subjects
 	}
 	for _, c := range t.Of(user).Consumers {
 		subjects = append(subjects, consume(c)...)
+		subjects = append(subjects, account(c)...)
 	}
 	return append(subjects, events.DeadLetterSubject+"."+user+".*")
 }
@@ -175,6 +180,18 @@ func consume(c Consumer) []string {
 	}
 	at := c.Stream + "." + durable
 	return []string{"$JS.API.CONSUMER.MSG.NEXT." + at, "$JS.ACK." + at + ".>"}
+}
+
+// account is to find what the broker gave up on.
+func account(c Consumer) []string {
+	if c.Stream == Advisories {
+		return nil
+	}
+	durable := c.Config.Durable
+	if c.Config.Metadata["connection"] != "" {
+		durable = "*"
+	}
+	return append(read(c.Stream), "$KV."+State+"."+AccountedKey(c.Stream, durable))
 }
 
 // follow is to read a stream in order from some place on, through consumers that end with their reader.
