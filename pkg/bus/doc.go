@@ -10,6 +10,8 @@
 //	Group       the same for many callers at once, who share one atomic batch
 //	DeadLetters where a message goes that a stage gave up on
 //	Router      handlers with their middleware, in one visible order
+//	isolation   a process of its own for a message that may kill one; see crashsuspect.go
+//	watched     durables whose messages the broker may give up on; see exhausted.go
 //
 // What a caller may rely on. A message is acknowledged after its handler returned nil, or after its dead letter is
 // stored, and never otherwise: whatever happens in between, it comes back. While it is held nobody else gets it,

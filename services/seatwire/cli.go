@@ -17,7 +17,10 @@ import (
 // Env is what main hands over.
 type Env struct {
 	Getenv         func(string) string
+	Stdin          io.Reader
 	Stdout, Stderr io.Writer
+	// Self is the program's own file, for what up starts of it. Empty: it starts nothing.
+	Self string
 }
 
 // command is one verb. run gets what stands behind the verb.
@@ -47,6 +50,7 @@ func commands() []command {
 		{"nats", "nats provision [--publisher NAME[=CONNECTION,…]]…", "declare streams, buckets and consumers, as the user provisioner", natsCommand},
 		{"nats", "nats resources [--account NAME] [--publisher NAME[=CONNECTION,…]]…", "the same as resources for NACK, JetStream's controller on Kubernetes", natsCommand},
 		{"nats", "nats backup DIR | restore DIR", "copy all streams and buckets out, or back to an empty server, paused", natsCommand},
+		{"errands", "errands SERVICE", "handle what a service of up sends: it starts this itself", errands},
 		{"pause", "pause CONNECTION", "stop every call that removes something at a vendor", pause},
 		{"resume", "resume CONNECTION", "let removals go on", resume},
 	}

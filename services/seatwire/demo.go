@@ -160,7 +160,7 @@ func (t *theatre) play(ctx context.Context, c *invocation, keep bool) error {
 		return err
 	}
 	defer logs.Close()
-	all, err := assemble(ctx, cfg, logs, "127.0.0.1:0")
+	all, err := assemble(ctx, cfg, logs, "127.0.0.1:0", nil)
 	if err != nil {
 		return err
 	}

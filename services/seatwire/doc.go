@@ -15,7 +15,8 @@
 // # How it travels
 //
 // Package bus carries messages: watermill's router over a subscriber of our own. A message is acknowledged when its
-// handler returned nil or its dead letter is stored, and never otherwise. A lane is a durable with one message in
+// handler returned nil or its dead letter is stored, and never otherwise. One that came back without an answer, as
+// after a crash, is handled in a process of its own; what the broker gave up on is looked for and kept. A lane is a durable with one message in
 // hand: what must not run twice at once for one connection runs through one. Package state is small durable state
 // under compare-and-set; together with the lane it lets exactly one process act, even when another believes it may.
 //

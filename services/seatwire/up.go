@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os/exec"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
@@ -49,7 +50,7 @@ func up(ctx context.Context, c *invocation) error {
 	if err != nil {
 		return err
 	}
-	all, err := assemble(ctx, cfg, c.env.Stderr, listen)
+	all, err := assemble(ctx, cfg, c.env.Stderr, listen, c.isolated)
 	if err != nil {
 		return err
 	}
@@ -64,11 +65,13 @@ type allInOne struct {
 	stages   []*stage.Stage
 	services []stage.Service
 	stop     []func()
+	isolated func(service string) func() *exec.Cmd
 }
 
-// assemble starts the server and opens every service, and starts none of them.
-func assemble(ctx context.Context, cfg *config.Config, logs io.Writer, listen string) (*allInOne, error) {
-	a := &allInOne{log: process.NewLogger(logs)}
+// assemble starts the server and opens every service, and starts none of them. isolated starts a service once more; nil:
+// that is not to be had.
+func assemble(ctx context.Context, cfg *config.Config, logs io.Writer, listen string, isolated func(service string) func() *exec.Cmd) (*allInOne, error) {
+	a := &allInOne{log: process.NewLogger(logs), isolated: isolated}
 	if err := a.open(ctx, cfg, listen); err != nil {
 		a.close()
 		return nil, err
@@ -104,6 +107,9 @@ func (a *allInOne) open(ctx context.Context, cfg *config.Config, listen string) 
 
 func (a *allInOne) add(ctx context.Context, name string, open func(*stage.Stage) (stage.Service, error), deps stage.Deps, registry prometheus.Registerer, health *process.Health) error {
 	deps.Log = a.log.With("service", name)
+	if a.isolated != nil {
+		deps.Isolated = a.isolated(name)
+	}
 	deps.Registry = prometheus.WrapRegistererWith(prometheus.Labels{"stage": name}, registry)
 	s, err := stage.Open(ctx, name, deps)
 	if err != nil {

@@ -109,7 +109,7 @@ func (w *world) up() {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	all, err := assemble(ctx, cfg, w.t.Output(), "127.0.0.1:0")
+	all, err := assemble(ctx, cfg, w.t.Output(), "127.0.0.1:0", nil)
 	if err != nil {
 		cancel()
 		w.t.Fatal(err)

@@ -13,5 +13,6 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop)
-	os.Exit(seatwire.Main(ctx, os.Args[1:], seatwire.Env{Getenv: os.Getenv, Stdout: os.Stdout, Stderr: os.Stderr}))
+	self, _ := os.Executable() // without it, up starts no process of its own
+	os.Exit(seatwire.Main(ctx, os.Args[1:], seatwire.Env{Getenv: os.Getenv, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Self: self}))
 }
