@@ -86,11 +86,11 @@ func (f *deadLetterFilter) clear(ctx context.Context, c *invocation, s *session,
 // anywhere in between replays it twice at worst, and every stage absorbs that; a stop comes between two.
 func (s *session) clearEach(ctx context.Context, run *run, pace *rate.Limiter, selected []uint64, bar *progress) (done cleared, err error) {
 	done.Selected = len(selected)
-	stream, err := s.conn.JS().Stream(ctx, streams.DeadLetters)
+	item := context.WithoutCancel(ctx) // what is begun is finished
+	stream, err := s.conn.JS().Stream(item, streams.DeadLetters)
 	if err != nil {
 		return done, err
 	}
-	item := context.WithoutCancel(ctx) // what is begun is finished
 	for _, sequence := range selected {
 		if stop, err := run.stopped(ctx, pace, done); stop || err != nil {
 			done.Stopped = stop

@@ -97,8 +97,10 @@ func (r *run) stopped(ctx context.Context, pace *rate.Limiter, done cleared) (bo
 	return r.Stop || ctx.Err() != nil, err
 }
 
-// beat writes our state over what it was. When somebody else wrote it, that was a wish to stop, or our end.
+// beat writes our state over what it was, also when a signal came. When somebody else wrote it, that was a wish to
+// stop, or our end.
 func (r *run) beat(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
 	r.At, r.beaten = time.Now().UTC(), time.Now()
 	revision, err := r.state.Put(ctx, runKey, r.runState, r.revision)
 	if err == nil {
