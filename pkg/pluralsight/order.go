@@ -61,5 +61,8 @@ func (o Order) SHA256() string {
 	return hex.EncodeToString(sum[:])
 }
 
+// CSV is a copy of the file.
+func (o Order) CSV() []byte { return bytes.Clone(o.csv) }
+
 // Armed reports whether the order changes anything.
 func (o Order) Armed() bool { return o.armed }

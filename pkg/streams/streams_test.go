@@ -274,6 +274,9 @@ func TestFor_keepsWhatTheContractPromises(t *testing.T) {
 		if slices.Contains([]string{streams.Sync, streams.Deprovision}, s.Name) && s.Duplicates != 100*time.Millisecond {
 			t.Errorf("%s: a publisher may suppress another's event for %s", s.Name, s.Duplicates)
 		}
+		if slices.Contains([]string{streams.Ledger, streams.Owned}, s.Name) && s.MaxAge != 0 {
+			t.Errorf("%s forgets after %s what could then be obeyed twice", s.Name, s.MaxAge)
+		}
 		if s.Discard != jetstream.DiscardNew {
 			t.Errorf("%s drops old messages when it is full", s.Name)
 		}

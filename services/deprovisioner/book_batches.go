@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/seatwire/seatwire/pkg/deprovision"
-	"github.com/seatwire/seatwire/pkg/pluralsight"
 )
 
 func (b *book) saveBatch(batch *deprovision.Batch) {
@@ -304,15 +303,13 @@ func (b *book) readBack(in readBack, now time.Time) {
 // prove settles the rows that the read-back shows off the account. Somebody whom Pluralsight does not know any more is
 // gone, but only when two read-backs in a row say so: one empty answer is no evidence.
 func (b *book) prove(batch *deprovision.Batch, in readBack, now time.Time) {
-	byID := usersByID(in.users)
 	for i := range batch.Rows {
 		row := &batch.Rows[i]
 		members := b.members[batch.ID][row.PsUserID]
 		if len(members) == 0 {
 			continue
 		}
-		var u pluralsight.User
-		u, found := byID[row.PsUserID]
+		u, found := in.users[row.PsUserID]
 		if found {
 			row.Absent, row.Evidence = 0, evidenceOf(u, in.readAt)
 		} else {

@@ -323,12 +323,3 @@ func evidenceAbsent(readAt time.Time) events.Evidence {
 	off := false
 	return events.Evidence{IsOnAccount: &off, ReadAt: &readAt}
 }
-
-// usersByID indexes a read-back.
-func usersByID(users []pluralsight.User) map[string]pluralsight.User {
-	byID := make(map[string]pluralsight.User, len(users))
-	for _, u := range users {
-		byID[u.PsUserID] = u
-	}
-	return byID
-}

@@ -78,10 +78,10 @@ type (
 		answer  deprovision.Answer
 		trouble trouble
 	}
-	// readBack answers callRead.
+	// readBack answers callRead. users are by psUserId.
 	readBack struct {
 		batchID string
-		users   []pluralsight.User
+		users   map[string]pluralsight.User
 		readAt  time.Time
 		trouble trouble
 	}

@@ -171,22 +171,15 @@ func (i *intake) commit(ctx context.Context, group []*claimEntry) ([]error, erro
 	if err != nil {
 		return nil, err
 	}
-	verdicts := make([]error, len(group))
+	verdicts, unknown := absorb(group, known)
 	var fresh []*nats.Msg
-	for n, entry := range group {
-		existing, seen := known[entry.subject]
-		switch {
-		case seen && existing.Content != entry.content:
-			verdicts[n] = rejected("an event of this identity and other content was accepted before")
-		case !seen:
-			msg, err := newDocument(entry)
-			if err != nil {
-				verdicts[n] = err
-				continue
-			}
-			known[entry.subject] = identity{entry.content}
-			fresh = append(fresh, msg)
+	for _, n := range unknown {
+		msg, err := newDocument(group[n])
+		if err != nil {
+			verdicts[n] = err
+			continue
 		}
+		fresh = append(fresh, msg)
 	}
 	for chunk := range chunks(fresh) {
 		if _, err := publishAtomic(ctx, i.js, chunk); err != nil {
@@ -194,6 +187,22 @@ func (i *intake) commit(ctx context.Context, group []*claimEntry) ([]error, erro
 		}
 	}
 	return verdicts, nil
+}
+
+// absorb holds a group against what the ledger knows, which it brings up to date: the same event again is absorbed,
+// an identity that comes with other content is refused, and the others, given by their places, are to be stored.
+func absorb(group []*claimEntry, known map[string]identity) (verdicts []error, unknown []int) {
+	verdicts = make([]error, len(group))
+	for n, entry := range group {
+		switch existing, seen := known[entry.subject]; {
+		case seen && existing.Content != entry.content:
+			verdicts[n] = rejected("an event of this identity and other content was accepted before")
+		case !seen:
+			known[entry.subject] = identity{entry.content}
+			unknown = append(unknown, n)
+		}
+	}
+	return verdicts, unknown
 }
 
 // newDocument encodes a document that must not exist yet.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -92,14 +93,26 @@ func (l *lane) hold(ctx context.Context, fence uint64) error {
 	return err
 }
 
+// keeper keeps what a tenure decides; fencedStore is one.
+type keeper interface {
+	// commit makes documents durable, in their order, and returns where each one is.
+	commit(ctx context.Context, saves []save) (map[string]uint64, error)
+	// last reads a subject's newest document into out, and returns its sequence; 0 when there is none.
+	last(ctx context.Context, subject string, out any) (uint64, error)
+}
+
 // tenure is one replica's time with a lane. Its memory is thrown away with it.
 type tenure struct {
 	*lane
-	store  fencedStore
+	// fence is the sequence of the lane's document that names us: everything before it is to be loaded.
+	fence  uint64
+	store  keeper
 	book   *book
 	teller teller
 	told   told
 	noted  told
+	// unheard are our own writes that the feed has not brought back, oldest first.
+	unheard []unheard
 	// noteDue is when the next note may be written.
 	noteDue time.Time
 	// positions are where the open documents are in the ledger.
@@ -108,11 +121,14 @@ type tenure struct {
 	results chan input
 }
 
+// unheard is one of our writes: where its last document is, and the last event that was told before it.
+type unheard struct{ written, before uint64 }
+
 func newTenure(l *lane, fence uint64) *tenure {
 	return &tenure{
-		lane: l, book: newBook(l.rules), positions: map[string]uint64{}, results: make(chan input, 1),
+		lane: l, fence: fence, book: newBook(l.rules), positions: map[string]uint64{}, results: make(chan input, 1),
 		store:  fencedStore{js: l.js, connection: l.rules.connection, fence: fence},
-		teller: teller{js: l.js, connection: l.rules.connection},
+		teller: teller{stream: outcomeStream{l.js}, connection: l.rules.connection},
 	}
 }
 
@@ -120,10 +136,7 @@ func newTenure(l *lane, fence uint64) *tenure {
 func (t *tenure) work(ctx context.Context) error {
 	calls, stopCalls := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopCalls()
-	if _, err := lastDocument(ctx, t.js, toldSubject(t.rules.connection), &t.told); err != nil {
-		return err
-	}
-	if err := t.teller.recall(ctx, t.told.Outcome); err != nil {
+	if err := t.recall(ctx); err != nil {
 		return err
 	}
 	feed, err := t.openFeed(ctx)
@@ -135,7 +148,6 @@ func (t *tenure) work(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.teller.known = nil
 	for {
 		if err := t.execute(ctx, calls, next); err != nil {
 			return err
@@ -153,11 +165,19 @@ func (t *tenure) work(ctx context.Context) error {
 	}
 }
 
+// recall reads how far earlier holders told.
+func (t *tenure) recall(ctx context.Context) error {
+	if _, err := t.store.last(ctx, toldSubject(t.rules.connection), &t.told); err != nil {
+		return err
+	}
+	return t.teller.recall(ctx, t.told.Outcome)
+}
+
 // load reads everything from the floor to our own claim, which is the end of what earlier holders could write.
 func (t *tenure) load(ctx context.Context, feed *feed) (effects, error) {
 	var c contents
 	var untold []*nats.Msg
-	if _, err := lastDocument(ctx, t.js, spentSubject(t.rules.connection), &c.spent); err != nil {
+	if _, err := t.store.last(ctx, spentSubject(t.rules.connection), &c.spent); err != nil {
 		return effects{}, err
 	}
 	for {
@@ -165,7 +185,7 @@ func (t *tenure) load(ctx context.Context, feed *feed) (effects, error) {
 		if err != nil {
 			return effects{}, err
 		}
-		if d.sequence >= t.store.fence {
+		if d.sequence >= t.fence {
 			break
 		}
 		switch doc := d.document.(type) {
@@ -198,9 +218,10 @@ func (t *tenure) load(ctx context.Context, feed *feed) (effects, error) {
 	if err := t.teller.tell(ctx, untold); err != nil {
 		return effects{}, err
 	}
-	t.told.Ledger = max(t.told.Ledger, t.store.fence)
+	t.teller.known = nil
+	t.told.Ledger = max(t.told.Ledger, t.fence)
 	t.log.Info("lane taken", "connection", t.rules.connection, "requests", len(c.requests), "batches", len(c.batches))
-	return t.book.load(c, time.Now().UTC()), nil
+	return t.book.load(c, t.vendor.now()), nil
 }
 
 // over reports whether a waiting cancel's request has settled. Requests that are open are the book's to know.
@@ -208,7 +229,9 @@ func (t *tenure) over(ctx context.Context, c deprovision.Cancel) (bool, error) {
 	if c.State != deprovision.CancelWaiting || t.book.open[c.Target] != nil {
 		return false, nil
 	}
-	return requestSettled(ctx, t.js, t.rules.connection, c.Target)
+	var r deprovision.Request
+	at, err := t.store.last(ctx, deprovision.RequestSubject(t.rules.connection, c.Target), &r)
+	return at > 0 && !r.Open(), err
 }
 
 func (t *tenure) position(subject string, sequence uint64, open bool) {
@@ -278,13 +301,12 @@ func (t *tenure) take(ctx context.Context, happened []any) (effects, error) {
 			t.told.Ledger = max(t.told.Ledger, d.sequence)
 		}
 	}
-	now := time.Now().UTC()
-	return t.book.step(now, inputs...), nil
+	return t.book.step(t.vendor.now(), inputs...), nil
 }
 
 // takeDocument turns one document of the ledger that we did not write into an input, and what to tell of it.
 func (t *tenure) takeDocument(ctx context.Context, d document) (input, []*nats.Msg, error) {
-	if d.fence == t.store.fence {
+	if d.fence == t.fence {
 		return nil, nil, nil // our own echo
 	}
 	switch doc := d.document.(type) {
@@ -310,14 +332,8 @@ func (t *tenure) takeDocument(ctx context.Context, d document) (input, []*nats.M
 // execute makes durable, then tells, then calls. Nothing is told and no byte leaves before what it rests on is saved.
 func (t *tenure) execute(ctx, calls context.Context, e effects) error {
 	begun := time.Now()
-	if len(e.saves) > 0 {
-		written, err := t.store.commit(ctx, e.saves)
-		if err != nil {
-			return err
-		}
-		if err := t.saved(ctx, e.saves, written); err != nil {
-			return err
-		}
+	if err := t.keep(ctx, e.saves); err != nil {
+		return err
 	}
 	if e.call != nil {
 		go func() { t.results <- t.vendor.do(withSavedAt(calls, begun), e.call) }()
@@ -326,9 +342,22 @@ func (t *tenure) execute(ctx, calls context.Context, e effects) error {
 	return nil
 }
 
+// keep makes durable, then tells.
+func (t *tenure) keep(ctx context.Context, saves []save) error {
+	if len(saves) == 0 {
+		return nil
+	}
+	written, err := t.store.commit(ctx, saves)
+	if err != nil {
+		return err
+	}
+	return t.saved(ctx, saves, written)
+}
+
 // saved tells what was just made durable, and notes it in memory.
 func (t *tenure) saved(ctx context.Context, saves []save, written map[string]uint64) error {
 	var untold []*nats.Msg
+	mine := unheard{before: t.teller.last}
 	for _, s := range saves {
 		switch doc := s.document.(type) {
 		case deprovision.Request:
@@ -345,8 +374,12 @@ func (t *tenure) saved(ctx context.Context, saves []save, written map[string]uin
 			t.position(s.subject, written[s.subject], doc.State == deprovision.CancelWaiting)
 		case deprovision.Batch:
 			t.position(s.subject, written[s.subject], doc.State.Open())
+		default:
+			continue // not in the feed
 		}
+		mine.written = max(mine.written, written[s.subject])
 	}
+	t.unheard = append(t.unheard, mine)
 	return t.teller.tell(ctx, untold)
 }
 
@@ -364,7 +397,7 @@ func (t *tenure) drain(ctx context.Context, cause error) error {
 		if _, sends := in.(rechecked); sends {
 			return nil
 		}
-		e := t.book.step(time.Now().UTC(), in)
+		e := t.book.step(t.vendor.now(), in)
 		e.call = nil
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 		defer cancel()
@@ -383,8 +416,15 @@ func (t *tenure) noteIfDue(ctx context.Context) error {
 	return t.note(ctx)
 }
 
+// note writes down how far the lane told. Of what it told about its own writes it only counts what the feed has brought
+// back: the next holder tells again whatever lies beyond Ledger, and has to recall all of that, beyond Outcome.
 func (t *tenure) note(ctx context.Context) error {
-	t.told.Outcome = max(t.told.Outcome, t.teller.last)
+	outcome := t.teller.last
+	t.unheard = slices.DeleteFunc(t.unheard, func(u unheard) bool { return u.written <= t.told.Ledger })
+	if len(t.unheard) > 0 {
+		outcome = t.unheard[0].before
+	}
+	t.told.Outcome = max(t.told.Outcome, outcome)
 	t.told.Floor = t.told.Ledger + 1
 	for _, at := range t.positions {
 		t.told.Floor = min(t.told.Floor, at)

@@ -15,7 +15,6 @@ import (
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/seatwire/seatwire/pkg/bus"
-	"github.com/seatwire/seatwire/pkg/deprovision"
 	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/streams"
@@ -84,6 +83,10 @@ func (s fencedStore) commit(ctx context.Context, saves []save) (map[string]uint6
 		}
 	}
 	return written, flush()
+}
+
+func (s fencedStore) last(ctx context.Context, subject string, out any) (uint64, error) {
+	return lastDocument(ctx, s.js, subject, out)
 }
 
 func (s fencedStore) message(document save) (*nats.Msg, error) {
@@ -199,11 +202,4 @@ func lastDocuments[T any](ctx context.Context, js jetstream.JetStream, subjects 
 		}
 	}
 	return found, nil
-}
-
-// requestSettled reports whether the request has its outcome.
-func requestSettled(ctx context.Context, js jetstream.JetStream, connection, key string) (bool, error) {
-	var r deprovision.Request
-	at, err := lastDocument(ctx, js, deprovision.RequestSubject(connection, key), &r)
-	return at > 0 && !r.Open(), err
 }

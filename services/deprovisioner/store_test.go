@@ -165,11 +165,11 @@ func TestTellingTwiceIsTellingOnce(t *testing.T) {
 	w := newTown(t, 0, func(*config.Deprovision) {})
 	r := moved(deprovision.Request{Connection: "acme", Key: "k", Publisher: "hr", Source: "/hr", ID: "1"}, deprovision.Accepted, "", time.Now())
 	r = settled(r, deprovision.OutcomeRemoved, "", time.Now())
-	first := teller{js: w.js, connection: "acme"}
+	first := teller{stream: outcomeStream{w.js}, connection: "acme"}
 	if err := first.tell(t.Context(), requestEvents(r)); err != nil {
 		t.Fatal(err)
 	}
-	again := teller{js: w.js, connection: "acme"}
+	again := teller{stream: outcomeStream{w.js}, connection: "acme"}
 	if err := again.recall(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"iter"
 	"slices"
 	"strconv"
 	"time"
@@ -28,11 +29,19 @@ type told struct {
 	Outcome uint64 `json:"outcome"`
 }
 
+// outcomes is the stream of what the world is told; outcomeStream is one.
+type outcomes interface {
+	// since yields what was told from a sequence on, oldest first.
+	since(ctx context.Context, filter string, sequence uint64) iter.Seq2[*jetstream.RawStreamMsg, error]
+	// publish stores messages, or finds them stored, and returns the sequence of the last.
+	publish(ctx context.Context, msgs []*nats.Msg) (uint64, error)
+}
+
 // teller publishes what became durable. Each event has an id that follows from what it tells, so telling twice is one
 // event within the stream's duplicate window of a day. Beyond it, after a crash between telling and noting it, known
 // holds the ids that are there already.
 type teller struct {
-	js         jetstream.JetStream
+	stream     outcomes
 	connection string
 	known      map[string]bool
 	// last is the sequence of the last event told.
@@ -43,8 +52,7 @@ type teller struct {
 func (t *teller) recall(ctx context.Context, since uint64) error {
 	t.known, t.last = map[string]bool{}, since
 	for _, base := range []string{events.DeprovisionProgressedSubject, events.DeprovisionSettledSubject} {
-		filter := events.Subject(base, t.connection, "*")
-		for msg, err := range streams.Read(ctx, t.js, streams.Outcomes, filter, since+1) {
+		for msg, err := range t.stream.since(ctx, events.Subject(base, t.connection, "*"), since+1) {
 			if err != nil {
 				return fault.New(fault.Transient, "outcomes-unreadable", "read what was told").Because(err)
 			}
@@ -61,34 +69,42 @@ func (t *teller) tell(ctx context.Context, msgs []*nats.Msg) error {
 		msgs = slices.DeleteFunc(msgs, func(m *nats.Msg) bool { return t.known[m.Header.Get(nats.MsgIdHdr)] })
 	}
 	for chunk := range chunks(msgs) {
-		if err := t.publish(ctx, chunk); err != nil {
+		last, err := t.stream.publish(ctx, chunk)
+		if err != nil {
 			return fault.New(fault.Transient, "outcomes-unwritable", "tell what happened on %s", t.connection).Because(err)
 		}
+		t.last = max(t.last, last)
 	}
 	return nil
 }
 
+// outcomeStream is the broker's.
+type outcomeStream struct{ js jetstream.JetStream }
+
+func (o outcomeStream) since(ctx context.Context, filter string, sequence uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {
+	return streams.Read(ctx, o.js, streams.Outcomes, filter, sequence)
+}
+
 // publish sends a chunk as one write. One event that is there already refuses all, and then they go one by one.
-func (t *teller) publish(ctx context.Context, chunk []*nats.Msg) error {
+func (o outcomeStream) publish(ctx context.Context, chunk []*nats.Msg) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	last, err := publishAtomic(ctx, t.js, chunk)
-	if api, ok := errors.AsType[*jetstream.APIError](err); ok && api.ErrorCode == jetstreamext.JSErrCodeBatchPublishDuplicateMsgID {
-		for _, msg := range chunk {
-			for _, header := range []string{jetstreamext.BatchIDHeader, jetstreamext.BatchSeqHeader, jetstreamext.BatchCommitHeader} {
-				msg.Header.Del(header)
-			}
-			msg.Reply = ""
-			ack, err := t.js.PublishMsg(ctx, msg)
-			if err != nil {
-				return err
-			}
-			last = ack.Sequence
-		}
-		err = nil
+	last, err := publishAtomic(ctx, o.js, chunk)
+	if api, ok := errors.AsType[*jetstream.APIError](err); !ok || api.ErrorCode != jetstreamext.JSErrCodeBatchPublishDuplicateMsgID {
+		return last, err
 	}
-	t.last = max(t.last, last)
-	return err
+	for _, msg := range chunk {
+		for _, header := range []string{jetstreamext.BatchIDHeader, jetstreamext.BatchSeqHeader, jetstreamext.BatchCommitHeader} {
+			msg.Header.Del(header)
+		}
+		msg.Reply = ""
+		ack, err := o.js.PublishMsg(ctx, msg)
+		if err != nil {
+			return 0, err
+		}
+		last = ack.Sequence
+	}
+	return last, nil
 }
 
 // requestEvents are what the world has not been told of a request: a progressed event for each change, and the

@@ -324,14 +324,25 @@ func (v vendor) answerOf(a pluralsight.Answer, err error) deprovision.Answer {
 	return out
 }
 
-// readBack asks for the people whose rows are not over.
+// readBack asks for the people whose rows are not over. Whom their address does not find may have got another one, so
+// the whole plan is asked before somebody counts as absent.
 func (v vendor) readBack(ctx context.Context, c callRead) input {
 	emails := make([]string, len(c.rows))
 	for i, row := range c.rows {
 		emails[i] = row.Email
 	}
 	users, err := v.plan.Lookup(ctx, emails)
-	return readBack{batchID: c.batch.ID, users: users, readAt: v.now(), trouble: troubleOf(err)}
+	p := newPeople(users, nil, v.now())
+	var missing []deprovision.Request
+	for _, row := range c.rows {
+		if _, found := p.byID[row.PsUserID]; !found {
+			missing = append(missing, deprovision.Request{PsUserID: row.PsUserID})
+		}
+	}
+	if err == nil && len(missing) > 0 {
+		err = v.walk(ctx, p, missing)
+	}
+	return readBack{batchID: c.batch.ID, users: p.byID, readAt: p.readAt, trouble: troubleOf(err)}
 }
 
 type savedAtKey struct{}
