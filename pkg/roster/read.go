@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"iter"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/streams"
@@ -19,9 +17,9 @@ func Filter(m Manifest) string {
 
 // Read yields the people of every page of one kind that the manifest covers, page by page, in stream order. P is
 // Person, or a struct with fewer of its members. It holds one page at a time.
-func Read[P any](ctx context.Context, js jetstream.JetStream, m Manifest, kind string) iter.Seq2[[]P, error] {
+func Read[P any](ctx context.Context, s streams.Store, m Manifest, kind string) iter.Seq2[[]P, error] {
 	return func(yield func([]P, error) bool) {
-		for page, err := range pages(ctx, js, m) {
+		for page, err := range pages(ctx, s, m) {
 			var body struct {
 				Kind   string `json:"kind"`
 				People []P    `json:"people"`
@@ -47,9 +45,9 @@ type numbered struct {
 }
 
 // pages yields the covered pages. Pages of an interrupted generation are skipped.
-func pages(ctx context.Context, js jetstream.JetStream, m Manifest) iter.Seq2[numbered, error] {
+func pages(ctx context.Context, s streams.Store, m Manifest) iter.Seq2[numbered, error] {
 	return func(yield func(numbered, error) bool) {
-		for msg, err := range streams.Read(ctx, js, streams.Normalized, Filter(m), 1) {
+		for msg, err := range s.Read(ctx, streams.Normalized, Filter(m), 1) {
 			if err != nil {
 				yield(numbered{}, fault.New(fault.Transient, "pages-unreadable", "read pages of sweep %s", m.SweepID).Because(err))
 				return
@@ -74,12 +72,12 @@ func corrupt(m Manifest, page int, err error) error {
 }
 
 // Scan hands the index of every covered page to see. It decodes nobody.
-func Scan(ctx context.Context, js jetstream.JetStream, m Manifest, see func(kind string, x Index)) error {
-	return scan(ctx, js, m, func(_ int, h pageHead) { see(h.Kind, h.Index) })
+func Scan(ctx context.Context, s streams.Store, m Manifest, see func(kind string, x Index)) error {
+	return scan(ctx, s, m, func(_ int, h pageHead) { see(h.Kind, h.Index) })
 }
 
-func scan(ctx context.Context, js jetstream.JetStream, m Manifest, see func(number int, h pageHead)) error {
-	for page, err := range pages(ctx, js, m) {
+func scan(ctx context.Context, s streams.Store, m Manifest, see func(number int, h pageHead)) error {
+	for page, err := range pages(ctx, s, m) {
 		if err != nil {
 			return err
 		}
@@ -94,9 +92,9 @@ func scan(ctx context.Context, js jetstream.JetStream, m Manifest, see func(numb
 
 // Verify is Scan, and then checks that the pages are exactly those that the fetcher wrote: none missing, none changed.
 // What see was given counts only when Verify returns nil.
-func Verify(ctx context.Context, js jetstream.JetStream, m Manifest, see func(kind string, x Index)) error {
+func Verify(ctx context.Context, s streams.Store, m Manifest, see func(kind string, x Index)) error {
 	hashes := make([]string, m.Pages)
-	err := scan(ctx, js, m, func(number int, h pageHead) {
+	err := scan(ctx, s, m, func(number int, h pageHead) {
 		hashes[number-1] = h.Source
 		see(h.Kind, h.Index)
 	})

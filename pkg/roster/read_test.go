@@ -73,7 +73,7 @@ func (s *shelf) cover(generation int, people ...string) {
 // verify returns whom Verify showed, by kind.
 func (s *shelf) verify() (map[string][]string, error) {
 	seen := map[string][]string{}
-	err := roster.Verify(s.t.Context(), s.js, s.m, func(kind string, x roster.Index) {
+	err := roster.Verify(s.t.Context(), streams.At(s.js), s.m, func(kind string, x roster.Index) {
 		for i := range x.Len() {
 			for _, name := range []string{"a", "b", "c", "d", "e", "f", "x"} {
 				if x.At(i).Key == roster.KeyOf(name) {
@@ -201,7 +201,7 @@ func TestRead_givesOneKindAndStopsWhenTold(t *testing.T) {
 		ID string `json:"id"`
 	}
 	var got []string
-	for people, err := range roster.Read[id](t.Context(), s.js, s.m, roster.Users) {
+	for people, err := range roster.Read[id](t.Context(), streams.At(s.js), s.m, roster.Users) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,6 +18,34 @@ const (
 	readBytes = 4 << 20
 )
 
+// Store is what a stage asks of streams that others fill; At is the broker's.
+type Store interface {
+	Read(ctx context.Context, stream, filter string, sequence uint64) iter.Seq2[*jetstream.RawStreamMsg, error]
+	Count(ctx context.Context, stream, filter string) (int, error)
+	Purge(ctx context.Context, stream, filter string) error
+}
+
+type broker struct{ js jetstream.JetStream }
+
+// At returns the broker's streams: Read, Count, and Purge, which frees what matches filter.
+func At(js jetstream.JetStream) Store { return broker{js} }
+
+func (b broker) Read(ctx context.Context, stream, filter string, sequence uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {
+	return Read(ctx, b.js, stream, filter, sequence)
+}
+
+func (b broker) Count(ctx context.Context, stream, filter string) (int, error) {
+	return Count(ctx, b.js, stream, filter)
+}
+
+func (b broker) Purge(ctx context.Context, stream, filter string) error {
+	s, err := b.js.Stream(ctx, stream)
+	if err != nil {
+		return fmt.Errorf("purge %s: %w", stream, err)
+	}
+	return s.Purge(ctx, jetstream.WithPurgeSubject(filter))
+}
+
 // Read yields the messages of a stream whose subjects match filter, from sequence on, in stream order. It creates
 // nothing at the broker. On a cluster it may be answered by a replica that lags a moment behind.
 func Read(ctx context.Context, js jetstream.JetStream, stream, filter string, sequence uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {
@@ -64,7 +92,12 @@ func readSome(ctx context.Context, js jetstream.JetStream, stream, filter string
 
 // Get returns the message of a subject that is a key, nil when there is none.
 func Get(ctx context.Context, js jetstream.JetStream, stream, subject string) (*jetstream.RawStreamMsg, error) {
-	for msg, err := range Read(ctx, js, stream, subject, 1) {
+	return GetFrom(ctx, At(js), stream, subject)
+}
+
+// GetFrom is Get from a store.
+func GetFrom(ctx context.Context, s Store, stream, subject string) (*jetstream.RawStreamMsg, error) {
+	for msg, err := range s.Read(ctx, stream, subject, 1) {
 		return msg, err
 	}
 	return nil, nil

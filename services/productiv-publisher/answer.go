@@ -97,7 +97,7 @@ func (t *turn) answer(ctx context.Context, m roster.Manifest, record *roster.Rec
 		return nil
 	}
 	filter, reached := events.Subject(streams.SweepAcceptedSubject, t.connection.Name, "*"), m.After
-	for msg, err := range streams.Read(ctx, t.deps.JS, streams.Sweeps, filter, m.After+1) {
+	for msg, err := range t.deps.Streams.Read(ctx, streams.Sweeps, filter, m.After+1) {
 		if err != nil {
 			return err
 		}

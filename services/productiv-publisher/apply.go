@@ -164,7 +164,7 @@ func (t *turn) disown(ctx context.Context, deleted map[personKey]string) error {
 
 // sealed reads the bytes of one chunk.
 func (t *turn) sealed(ctx context.Context, plan roster.Plan, kind string, n int) ([]byte, error) {
-	msg, err := streams.Get(ctx, t.deps.JS, streams.Plans, chunkSubject(t.connection.Name, plan, kind, n))
+	msg, err := streams.GetFrom(ctx, t.deps.Streams, streams.Plans, chunkSubject(t.connection.Name, plan, kind, n))
 	if err == nil && msg == nil {
 		err = fault.New(fault.Transient, "plan-unreadable", "chunk %s%d of plan %d is not there", kind, n, plan.No)
 	}
@@ -217,7 +217,7 @@ func (t *turn) remove(ctx context.Context, n int) error {
 // go through.
 func (t *turn) bisect(ctx context.Context, body []byte) error {
 	err := t.send(ctx, body, func(body []byte) error { return t.app.Add(ctx, body) })
-	if fault.ReasonOf(err) != "refused" {
+	if fault.ReasonOf(err) != "refused" || t.indivisible() {
 		return err
 	}
 	users, err := usersOf(body)
@@ -241,7 +241,7 @@ func (t *turn) send(ctx context.Context, body []byte, call func([]byte) error) e
 		return err
 	}
 	err := t.vendorError(ctx, call(body))
-	if fault.ReasonOf(err) != "too-large" {
+	if fault.ReasonOf(err) != "too-large" || t.indivisible() {
 		return err
 	}
 	users, decodeErr := usersOf(body)
@@ -250,6 +250,10 @@ func (t *turn) send(ctx context.Context, body []byte, call func([]byte) error) e
 	}
 	return halves(users, func(body []byte) error { return t.send(ctx, body, call) })
 }
+
+// indivisible reports whether a part of a chunk would be taken for the whole list: then nobody is looked for who makes
+// Productiv refuse it. The list stays as it is, and the outcome says why.
+func (t *turn) indivisible() bool { return t.connection.Productiv.Mode == modeReplaceSingle }
 
 // halves does one thing with the first half of users, then with the second.
 func halves(users []productiv.User, do func(body []byte) error) error {

@@ -1,6 +1,8 @@
 package publisher
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,7 +10,10 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/seatwire/seatwire/pkg/bus"
+	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/productiv"
 	"github.com/seatwire/seatwire/pkg/roster"
 	"github.com/seatwire/seatwire/pkg/streams"
@@ -17,7 +22,7 @@ import (
 // bisecting is a turn that may send, with an app that refuses some people.
 func bisecting(refuses ...string) (*turn, *app) {
 	a := &app{key: byID, pageSize: 1000, refuses: refuses}
-	l := &lane{app: a}
+	l := &lane{app: a, connection: config.Connection{Productiv: &config.Productiv{Mode: modeReconcile}}}
 	return &turn{lane: l, refused: map[personKey]struct{}{}}, a
 }
 
@@ -312,4 +317,22 @@ func TestReplaceSingle(t *testing.T) {
 			t.Errorf("%+v", got)
 		}
 	})
+}
+
+// notOurs is a lane that somebody else has by now.
+type notOurs struct{}
+
+func (notOurs) Renew(context.Context) error { return errors.New("somebody else has the message") }
+
+// Right before each call the broker is asked whether the lane is still ours.
+func TestSend_asksForTheLaneFirst(t *testing.T) {
+	t.Parallel()
+	turn := &turn{lane: &lane{}, delivery: bus.Delivery{Lease: notOurs{}}}
+	err := turn.send(t.Context(), nil, func([]byte) error {
+		t.Error("a call without the lane")
+		return nil
+	})
+	if fault.ReasonOf(err) != "lane-lost" {
+		t.Error(err)
+	}
 }

@@ -22,7 +22,7 @@ func (t *turn) arrive(ctx context.Context, m roster.Manifest) error {
 	waiting := events.Subject(streams.UsersFetchedSubject, m.Connection, m.SweepID, "*")
 	for wait := arriveFirst; ; wait = min(2*wait, arriveMost) {
 		// In this order: a page that moves between the two questions is seen twice, never missed.
-		left, err := streams.Count(ctx, t.deps.JS, streams.Fetched, waiting)
+		left, err := t.deps.Streams.Count(ctx, streams.Fetched, waiting)
 		if err != nil {
 			return err
 		}
@@ -38,7 +38,7 @@ func (t *turn) arrive(ctx context.Context, m roster.Manifest) error {
 }
 
 func (t *turn) complete(ctx context.Context, m roster.Manifest) error {
-	there, err := streams.Count(ctx, t.deps.JS, streams.Normalized, roster.Filter(m))
+	there, err := t.deps.Streams.Count(ctx, streams.Normalized, roster.Filter(m))
 	if err != nil {
 		return err
 	}

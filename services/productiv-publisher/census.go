@@ -127,7 +127,7 @@ func (t *turn) readPages(ctx context.Context, m roster.Manifest, prove bool, see
 	if prove {
 		read = roster.Verify
 	}
-	return permanentIsFinal(read(ctx, t.deps.JS, m, see))
+	return permanentIsFinal(read(ctx, t.deps.Streams, m, see))
 }
 
 func permanentIsFinal(err error) error {

@@ -408,6 +408,18 @@ func TestHold(t *testing.T) {
 		w.lists(lines(crowd(6))...)
 	})
 
+	t.Run("percentages are of who is published, not of who was fetched", func(t *testing.T) {
+		w := b.newWorld(t, "fetched", guards(config.Guards{MaxRemovalPercent: 20, MaxRemovals: 100, MaxRemovalPercent24h: 100}))
+		long := crowd(20)
+		for i := range 14 { // left long ago, and still on the plan's pages
+			long[i].Disposition = roster.Removed
+		}
+		w.publish(long)
+		if got := w.publish(leave(long, "u14", "u15", "u16")); got.Outcome != "held" || !strings.HasPrefix(got.Reason, "maxRemovalPercent: 3 of 6") {
+			t.Errorf("%+v", got)
+		}
+	})
+
 	t.Run("a drain in small steps meets the guard over time", func(t *testing.T) {
 		w := b.newWorld(t, "drain", guards(config.Guards{MaxRemovalPercent: 10, MaxRemovals: 100, MaxRemovalPercent24h: 20}))
 		w.publish(crowd(20))

@@ -115,7 +115,7 @@ func (t *turn) decided(ctx context.Context, sweepID, hold string, body []byte) e
 // manifest reads a sweep's manifest back from the stream.
 func (t *turn) manifest(ctx context.Context, sweepID string) (m roster.Manifest, err error) {
 	subject := events.Subject(streams.UsersSweptSubject, t.connection.Name, sweepID)
-	msg, err := streams.Get(ctx, t.deps.JS, streams.Swept, subject)
+	msg, err := streams.GetFrom(ctx, t.deps.Streams, streams.Swept, subject)
 	if err != nil {
 		return m, err
 	}

@@ -113,7 +113,7 @@ func (w *world) lane() *lane {
 		w.t.Fatal(err)
 	}
 	l := &lane{connection: w.c, maxStalls: 3, deps: Deps{
-		Log: slog.New(slog.DiscardHandler), JS: w.js, Publisher: w.pub, State: store, Now: func() time.Time { w.now = w.now.Add(w.tick); return w.now },
+		Log: slog.New(slog.DiscardHandler), Streams: streams.At(w.js), Publisher: w.pub, State: store, Now: func() time.Time { w.now = w.now.Add(w.tick); return w.now },
 	}}
 	if w.c.Productiv != nil {
 		l.app = w.app

@@ -10,8 +10,6 @@ import (
 	"sort"
 	"strconv"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/roster"
@@ -36,7 +34,7 @@ func (t *turn) owners(ctx context.Context) iter.Seq2[roster.Owner, error] {
 		}
 		seen := 0
 		filter := events.Subject(streams.PublicationOwnedSubject, t.connection.Name, strconv.Itoa(t.Owned.Generation), "*")
-		for msg, err := range streams.Read(ctx, t.deps.JS, streams.Owned, filter, 1) {
+		for msg, err := range t.deps.Streams.Read(ctx, streams.Owned, filter, 1) {
 			var part roster.OwnedPart
 			if err == nil {
 				err = json.Unmarshal(msg.Data, &part)
@@ -114,11 +112,7 @@ func (l *ledger) commit(ctx context.Context) error {
 
 // purge frees what nothing refers to any more. When it fails, the stream's own limits do it later.
 func (t *turn) purge(ctx context.Context, stream, filter string) {
-	s, err := t.deps.JS.Stream(ctx, stream)
-	if err == nil {
-		err = s.Purge(ctx, jetstream.WithPurgeSubject(filter))
-	}
-	if err != nil {
+	if err := t.deps.Streams.Purge(ctx, stream, filter); err != nil {
 		t.deps.Log.WarnContext(ctx, "old messages not freed yet", "stream", stream, "error", fault.Text(err))
 	}
 }

@@ -30,8 +30,8 @@ type Publisher interface {
 // Deps is what the program hands over.
 type Deps struct {
 	Log *slog.Logger
-	// JS reads pages, plans and requests; it creates nothing.
-	JS jetstream.JetStream
+	// Streams hold pages, plans and requests.
+	Streams streams.Store
 	// Router delivers manifests and decisions.
 	Router *bus.Router
 	// Publisher stores chunks, ledgers and outcomes.

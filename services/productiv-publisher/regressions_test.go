@@ -237,3 +237,21 @@ func TestBisect_budgetIsForTheWholePublication(t *testing.T) {
 		t.Errorf("%d calls, 4 chunks and %d more were allowed", calls, bisectBudget)
 	}
 }
+
+// Where an addition takes the list's place, a part of one would erase everybody else: nobody is looked for by halving.
+func TestReplaceSingle_refusedPeopleLeaveTheListAsItIs(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	for name, spoil := range map[string]func(*app){
+		"refused":   func(a *app) { a.refuses = []string{"u3"} },
+		"too-large": func(a *app) { a.tooLarge = 4 },
+	} {
+		w := b.newWorld(t, name, mode(modeReplaceSingle), func(w *world) { w.app.replaces = true })
+		w.publish(crowd(3))
+		spoil(w.app)
+		if got := w.publish(crowd(4)); got.Outcome != "failed" || !strings.HasPrefix(got.Reason, name) {
+			t.Errorf("%+v", got)
+		}
+		w.lists(lines(crowd(3))...)
+	}
+}

@@ -151,7 +151,7 @@ func (s *sealer) keepOwners(ctx context.Context, next *ledger, p *people, ix *in
 
 // send puts the people who are due into chunks, and into the ledger.
 func (s *sealer) send(ctx context.Context, m roster.Manifest, next *ledger, p *people, all bool) error {
-	for entries, err := range roster.Read[entry](ctx, s.deps.JS, m, roster.Users) {
+	for entries, err := range roster.Read[entry](ctx, s.deps.Streams, m, roster.Users) {
 		if err != nil {
 			return permanentIsFinal(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seatwire/seatwire/pkg/roster"
+	"github.com/seatwire/seatwire/pkg/streams"
 )
 
 // userRow is one person of the roster as last swept.
@@ -51,7 +52,7 @@ func readUsers(ctx context.Context, s *session, connectionName string, wanted fu
 		return nil, plain("%s was never read whole; seatwire sync %s --wait reads it", connectionName, connectionName)
 	}
 	admins := map[string]roster.Person{}
-	for people, err := range roster.Read[roster.Person](ctx, s.conn.JS(), *sweep.Sound, roster.Admins) {
+	for people, err := range roster.Read[roster.Person](ctx, streams.At(s.conn.JS()), *sweep.Sound, roster.Admins) {
 		if err != nil {
 			return nil, err
 		}
@@ -60,7 +61,7 @@ func readUsers(ctx context.Context, s *session, connectionName string, wanted fu
 		}
 	}
 	rows, seen := []userRow{}, map[string]bool{}
-	for people, err := range roster.Read[roster.Person](ctx, s.conn.JS(), *sweep.Sound, roster.Users) {
+	for people, err := range roster.Read[roster.Person](ctx, streams.At(s.conn.JS()), *sweep.Sound, roster.Users) {
 		if err != nil {
 			return nil, err
 		}

@@ -112,17 +112,21 @@ func Play(d Dice, keep bool, history History) (tr *Trace, broken *Violation) {
 	return tr, nil
 }
 
-// Run plays -histories of them on all processors, each player in a bubble of testing/synctest, so that code which waits
-// costs no time.
+// bubble plays a history of the seed in a bubble of testing/synctest: each begins at the same time of day, and code
+// that waits costs no time.
+func bubble(t *testing.T, number int, keep bool, history History) (tr *Trace, broken *Violation) {
+	synctest.Test(t, func(*testing.T) { tr, broken = Play(Seeded(*seed, number), keep, history) })
+	return tr, broken
+}
+
+// Run plays -histories of them on all processors.
 func Run(t *testing.T, history History) {
 	if *only >= 0 {
-		synctest.Test(t, func(t *testing.T) {
-			tr, broken := Play(Seeded(*seed, *only), true, history)
-			t.Logf("history %d of seed %d:\n%s", *only, *seed, strings.Join(tr.Lines, "\n"))
-			if broken != nil {
-				t.Error(broken)
-			}
-		})
+		tr, broken := bubble(t, *only, true, history)
+		t.Logf("history %d of seed %d:\n%s", *only, *seed, strings.Join(tr.Lines, "\n"))
+		if broken != nil {
+			t.Error(broken)
+		}
 		return
 	}
 	var next, events, failed atomic.Int64
@@ -132,20 +136,18 @@ func Run(t *testing.T, history History) {
 		for range runtime.GOMAXPROCS(0) {
 			t.Run("", func(t *testing.T) {
 				t.Parallel()
-				synctest.Test(t, func(t *testing.T) {
-					for n := int(next.Add(1) - 1); n < *histories && failed.Load() < 3; n = int(next.Add(1) - 1) {
-						tr, broken := Play(Seeded(*seed, n), false, history)
-						events.Add(int64(tr.Events))
-						hash.Add(tr.Hash)
-						if broken == nil {
-							continue
-						}
-						failed.Add(1)
-						tr, _ = Play(Seeded(*seed, n), true, history)
-						t.Errorf("%s\nhistory %d of seed %d (-sim-seed=%d -history=%d):\n%s",
-							broken, n, *seed, *seed, n, strings.Join(tr.Lines, "\n"))
+				for n := int(next.Add(1) - 1); n < *histories && failed.Load() < 3; n = int(next.Add(1) - 1) {
+					tr, broken := bubble(t, n, false, history)
+					events.Add(int64(tr.Events))
+					hash.Add(tr.Hash)
+					if broken == nil {
+						continue
 					}
-				})
+					failed.Add(1)
+					tr, _ = bubble(t, n, true, history)
+					t.Errorf("%s\nhistory %d of seed %d (-sim-seed=%d -history=%d):\n%s",
+						broken, n, *seed, *seed, n, strings.Join(tr.Lines, "\n"))
+				}
 			})
 		}
 	})
@@ -155,18 +157,16 @@ func Run(t *testing.T, history History) {
 
 // Repeats checks that a seed gives the same history each time, to the last byte that is written.
 func Repeats(t *testing.T, history History) {
-	synctest.Test(t, func(t *testing.T) {
-		all := map[uint64]bool{}
-		for n := range 100 {
-			one, _ := Play(Seeded(*seed, n), false, history)
-			two, _ := Play(Seeded(*seed, n), true, history)
-			if one.Hash != two.Hash || one.Events != two.Events {
-				t.Errorf("history %d: %d events with hash %x, then %d with %x", n, one.Events, one.Hash, two.Events, two.Hash)
-			}
-			all[one.Hash] = true
+	all := map[uint64]bool{}
+	for n := range 100 {
+		one, _ := bubble(t, n, false, history)
+		two, _ := bubble(t, n, true, history)
+		if one.Hash != two.Hash || one.Events != two.Events {
+			t.Errorf("history %d: %d events with hash %x, then %d with %x", n, one.Events, one.Hash, two.Events, two.Hash)
 		}
-		if len(all) < 90 {
-			t.Errorf("only %d different histories of 100", len(all))
-		}
-	})
+		all[one.Hash] = true
+	}
+	if len(all) < 90 {
+		t.Errorf("only %d different histories of 100", len(all))
+	}
 }
