@@ -177,8 +177,8 @@ func (w *world) judgeTold(e events.Event, subject string) {
 		simulation.Violated("I-15", "told %s, and the ledger says %q", said.Outcome, r.Outcome)
 	case said.Outcome == deprovision.OutcomeRemoved && (u == nil || !u.deleted && !offAccount(u.User) && u.off.Before(b.SubmittedAt)):
 		simulation.Violated("I-15", "removed, but Pluralsight never said so")
-	case said.Outcome == deprovision.OutcomeRemoved && !w.books.mayGo[said.PsUserID]:
-		simulation.Violated("I-15", "removed, and nothing was sent")
+	case said.Outcome == deprovision.OutcomeRemoved && b.SubmittedAt.IsZero():
+		simulation.Violated("I-15", "removed, and nothing was ever about to be sent")
 	}
 }
 

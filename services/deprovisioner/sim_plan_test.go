@@ -221,14 +221,14 @@ func (p *simPlan) apply(rows []pluralsight.Row) (pluralsight.Answer, error) {
 	}
 	some := all[:p.w.Intn("applied", len(all)+1)]
 	unknown := fault.New(fault.Unknown, "no-answer", "lost")
-	switch p.w.Intn("how", 10) {
+	switch p.w.Intn("how", 13) {
 	case 0: // lost, after applying or before
 		p.remove(some)
 		return pluralsight.Answer{}, unknown
 	case 1: // lost, and carried out while we would still have waited
 		p.later(all, time.Duration(p.w.Intn("seconds", 5))*time.Second)
 		return pluralsight.Answer{}, unknown
-	case 2:
+	case 2, 10:
 		p.remove(some)
 		return pluralsight.Answer{HTTP: 400, Status: pluralsight.CompletedWithErrors}, nil
 	case 3: // ends later, for some or all, or never
@@ -239,7 +239,7 @@ func (p *simPlan) apply(rows []pluralsight.Row) (pluralsight.Answer, error) {
 		return pluralsight.Answer{HTTP: 502, Status: pluralsight.Other}, unknown
 	case 5:
 		return pluralsight.Answer{}, p.w.untaken(fault.New(fault.Transient, "not-sent", "no connection"))
-	case 6: // it says so, and did it in part
+	case 6, 11, 12: // it says so, and did it in part
 		p.remove(some)
 		return answer, nil
 	case 7:

@@ -218,7 +218,7 @@ func (w *world) execute(t *tenure, e effects) error {
 		simulation.Violated("I-07", "two calls at once: %T and %T", w.call, e.call)
 	}
 	w.call = e.call
-	if w.dies("between save and call") {
+	if _, sends := e.call.(callApply); sends && !w.calm && w.chance("dies while sending", 5) || w.dies("between save and call") {
 		return errCrash
 	}
 	return nil

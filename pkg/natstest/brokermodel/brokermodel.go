@@ -72,14 +72,15 @@ func (s *Stream) Newest(subject string) (Message, bool) {
 // Publish stores a message, or finds that its id was stored a moment ago. expect, when it is not nil, is what the
 // subject's newest message must be, 0 for none.
 func (s *Stream) Publish(now time.Time, m Message, expect *uint64) (sequence uint64, duplicate bool, err error) {
+	// The condition is looked at first: a conditional write that is repeated fails by its own success.
+	if newest, _ := s.Newest(m.Subject); expect != nil && *expect != newest.Sequence {
+		return 0, false, ErrWrongLast
+	}
 	if before, again := s.seen[m.ID]; again && m.ID != "" && now.Sub(before.at) < s.cfg.Duplicates {
 		return before.sequence, true, nil
 	}
-	newest, _ := s.Newest(m.Subject)
 	onSubject := s.count(m.Subject)
 	switch {
-	case expect != nil && *expect != newest.Sequence:
-		return 0, false, ErrWrongLast
 	case s.cfg.Keyed && s.cfg.PerSubject > 0 && onSubject >= s.cfg.PerSubject:
 		return 0, false, ErrKeyExists
 	case s.cfg.MaxMsgs > 0 && len(s.msgs) >= s.cfg.MaxMsgs && (s.cfg.PerSubject == 0 || onSubject < s.cfg.PerSubject):
@@ -154,6 +155,7 @@ func NewConsumer(s *Stream, cfg ConsumerConfig) *Consumer {
 
 // Pull hands out one message: one that was given back or not acknowledged in time, or the next new one.
 func (c *Consumer) Pull(now time.Time) (Delivery, bool) {
+	c.forget()
 	c.expire(now)
 	for len(c.again) > 0 {
 		sequence := c.again[0]
@@ -181,6 +183,15 @@ func (c *Consumer) deliver(m Message, now time.Time) Delivery {
 	c.counts[m.Sequence]++
 	c.pending[m.Sequence] = &pending{now.Add(c.cfg.AckWait)}
 	return Delivery{m, c.counts[m.Sequence]}
+}
+
+// forget ends what is out and not stored any more.
+func (c *Consumer) forget() {
+	for sequence := range c.pending {
+		if _, stored := c.stream.at(sequence); !stored {
+			c.Ack(sequence)
+		}
+	}
 }
 
 // expire queues what was not acknowledged in time.
@@ -224,7 +235,10 @@ func (c *Consumer) InProgress(sequence uint64, now time.Time) {
 func (c *Consumer) Delivered(sequence uint64) int { return c.counts[sequence] }
 
 // Pending is how many messages are out.
-func (c *Consumer) Pending() int { return len(c.pending) }
+func (c *Consumer) Pending() int {
+	c.forget()
+	return len(c.pending)
+}
 
 // Next is when the first message that is out comes again; zero when none is out.
 func (c *Consumer) Next() (at time.Time) {
@@ -237,4 +251,4 @@ func (c *Consumer) Next() (at time.Time) {
 }
 
 // Quiet reports whether everything is delivered and acknowledged.
-func (c *Consumer) Quiet() bool { return len(c.pending) == 0 && c.next > c.stream.last }
+func (c *Consumer) Quiet() bool { return c.Pending() == 0 && c.next > c.stream.last }
