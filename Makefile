@@ -11,7 +11,7 @@ STAMP    := github.com/seatwire/seatwire/pkg/process
 # The same sources make the same bytes: no paths, and the version from here alone.
 GO_BUILD := go build -trimpath -buildvcs=false -ldflags '-s -w -X $(STAMP).version=$(VERSION) -X $(STAMP).revision=$(REVISION)'
 
-.PHONY: help build images images-check compose-test demo test verify lint fmt generate tidy fuzz chaos bench clean tools
+.PHONY: help build images images-check compose-test demo test verify lint fmt generate tidy fuzz chaos simulate mutants bench clean tools
 
 help: ## print this
 	@grep -hE '^[a-z/-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 16
@@ -62,6 +62,16 @@ chaos: ## the fault bench with real processes; CHAOS=20m is the time to spend
 
 compose-test: ## docker-compose.yml with faults: a NATS node, replicas and networks go; skipped without an engine
 	deploy/ci/compose-test.sh
+
+HISTORIES ?= 1000000
+SEED ?= 1
+
+simulate: ## random histories against the deciding code; HISTORIES=1000000 SEED=1, of each of the two simulations
+	GOGC=400 go test -count=1 -v -timeout 0 -run 'TestSimulation$$' ./services/deprovisioner -histories=$(HISTORIES) -sim-seed=$(SEED) | grep -E 'histories|FAIL|I-'
+	GOGC=400 go test -count=1 -v -timeout 0 -run 'TestSimulation$$' ./services/productiv-publisher -histories=$(HISTORIES) -sim-seed=$(SEED) | grep -E 'histories|FAIL|I-'
+
+mutants: ## plants 32 bugs, one at a time, and says which test caught each
+	go test -count=1 -v -timeout 0 -run TestMutants ./services/seatwire/mutants -mutants | grep -vE '^(===|    --- )'
 
 bench: build ## the rates, each beside a peer in one run
 	deploy/ci/bench.sh
