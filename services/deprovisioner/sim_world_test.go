@@ -497,11 +497,13 @@ func (w *world) advance(d time.Duration) {
 	w.plan.work()
 }
 
-// end is the end of a history: all is well from now on, persons decide, and time passes until nothing is left to do.
-// Then nothing more happens, however often a replica starts.
+// end is the end of a history: nobody asks for anything any more, persons decide, and time passes until nothing is left
+// to do. Processes stop dying after a while, and Pluralsight is well a while later. Then nothing more happens, however
+// often a replica starts.
 func (w *world) end() {
-	w.paused, w.calm, w.plan.healthy = false, true, true
+	w.paused = false
 	for step := 0; !w.quiet(); step++ {
+		w.calm, w.plan.healthy = step > 20, step > 40
 		if step == 4000 {
 			simulation.Violated("I-16", "not settled after %d steps: %s", step, w.open())
 		}
@@ -520,6 +522,7 @@ func (w *world) end() {
 			w.tick()
 		}
 	}
+	w.calm, w.plan.healthy = true, true
 	w.judgeEnd()
 	saved, sent := w.ledger.writes, len(w.books.sent)
 	w.crash("restarted")
