@@ -31,7 +31,7 @@ const stateStream = "KV_" + streams.State
 // order is the order of the copies. An intake comes before what it feeds: what was acknowledged before its copy has left
 // its effect in a later one. The state comes before all that it names by number or sequence.
 var order = []string{
-	streams.Sync, streams.Deprovision,
+	streams.Sync, streams.Deprovision, streams.Advisories,
 	stateStream, streams.Plans, streams.Owned,
 	streams.Sweeps, streams.Fetched, streams.Normalized, streams.Swept,
 	streams.Ledger, streams.Outcomes, streams.DeadLetters,
