@@ -7,6 +7,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 )
 
@@ -79,6 +80,7 @@ func (r *Router) carryOut(m *message.Message, err error) error {
 		postpone(d, r.cfg.NakDelay(d.Delivered))
 		return errors.Join(err, putErr)
 	}
+	failpoint.Hit(failpoint.D15)
 	r.logFailure(ctx, d, v, err)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/policy"
 )
@@ -63,6 +64,7 @@ func (c *Client) post(ctx context.Context, o Order) (Answer, error) {
 	if err != nil {
 		return Answer{}, unanswered(o.armed, connected.Load(), err)
 	}
+	failpoint.Hit(failpoint.Either(o.armed, failpoint.D11, failpoint.D6))
 	defer discard(resp.Body)
 	if f := orderFault(o.armed, resp.StatusCode, resp.Header, time.Now()); f != nil {
 		return Answer{HTTP: resp.StatusCode, Status: Other}, f
@@ -93,6 +95,7 @@ func (c *Client) deprovisionRequest(ctx context.Context, o Order) (*http.Request
 		return nil, fault.New(fault.Permanent, "bad-url", "the deprovision URL is not one").Because(err)
 	}
 	req.GetBody = nil // what cannot be rewound is never replayed
+	req.Body = failpoint.Body(failpoint.Either(o.armed, failpoint.D10, failpoint.None), req.Body)
 	if c.cfg.DeprovisionAuth == "basic" {
 		req.SetBasicAuth(basicUser, token)
 	} else {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/Khan/genqlient/graphql"
 
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 )
 
@@ -48,6 +49,8 @@ func (x *exchange) send(ctx context.Context, q *graphql.Request, data any) error
 	if err != nil {
 		return networkFault(err)
 	}
+	failpoint.Hit(failpoint.F2)
+	resp.Body = failpoint.Body(failpoint.F5, resp.Body)
 	defer discard(resp.Body)
 	if f := statusFault(resp.StatusCode, resp.Header, time.Now()); f != nil {
 		return x.refused(resp, f)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 )
 
@@ -57,6 +58,7 @@ func newTransport() *http.Transport {
 // token returns the API key of this moment: the file that it comes from may have changed since the last call.
 func (c *Client) token() (string, error) {
 	token, err := c.cfg.Token()
+	failpoint.Hit(failpoint.F8)
 	switch {
 	case err != nil:
 		return "", fault.New(fault.Permanent, "no-token", "the API token could not be read").Because(err)

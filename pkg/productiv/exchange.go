@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 )
 
@@ -77,6 +78,7 @@ func (c *Client) request(ctx context.Context, k call, token string) (*http.Reque
 	req.Header.Set("Authorization", "Bearer "+token)
 	if k.writes() {
 		req.Header.Set("Content-Type", "application/json")
+		req.Body = failpoint.Body(failpoint.P6, req.Body)
 	}
 	return req, nil
 }
@@ -90,6 +92,8 @@ func (c *Client) do(client *http.Client, req *http.Request) ([]byte, error) {
 	if err != nil {
 		return nil, networkFault(req.Context(), err)
 	}
+	failpoint.Hit(failpoint.Either(req.Method != http.MethodGet, failpoint.P7, failpoint.None))
+	resp.Body = failpoint.Body(failpoint.Either(req.Method == http.MethodGet, failpoint.P2, failpoint.None), resp.Body)
 	defer discard(resp.Body)
 	if f := statusFault(resp.StatusCode, resp.Header, time.Now()); f != nil {
 		return nil, f

@@ -14,6 +14,7 @@ import (
 	"github.com/seatwire/seatwire/pkg/bus"
 	"github.com/seatwire/seatwire/pkg/deprovision"
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 )
 
@@ -55,10 +56,12 @@ func newIntake(js jetstream.JetStream, connections map[string]rules, m *metrics,
 
 // handle is the router's handler for both intake subjects.
 func (i *intake) handle(ctx context.Context, d bus.Delivery, body []byte) error {
+	failpoint.Hit(failpoint.D1)
 	entry, err := i.read(d, body)
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.D2)
 	for queue := i.queue; ; {
 		select {
 		case queue <- entry:
@@ -118,8 +121,9 @@ func (i *intake) group() (group []*claimEntry) {
 	return group
 }
 
-// settle brings a group into the ledger and answers every handler. Handlers overtake each other, and of two events of
-// one identity the first in the stream is the one that counts. A group that the ledger does not take is offered again
+// settle brings a group into the ledger and answers every handler. Of two events of one identity in a group the first in
+// the stream is the one that counts; of two in two groups, which handlers that overtake each other may put in either
+// order, the one in the first. The other is a dead letter. A group that the ledger does not take is offered again
 // and again: while the broker is ill its events are neither lost nor blamed. When the committing handler's time is over
 // so is the others', for it ends with the stop; their events come back.
 func (i *intake) settle(ctx context.Context, group []*claimEntry) {
@@ -130,6 +134,7 @@ func (i *intake) settle(ctx context.Context, group []*claimEntry) {
 	for {
 		verdicts, err := i.commit(ctx, group)
 		if err == nil {
+			failpoint.Hit(failpoint.D3)
 			i.metrics.groups.Observe(float64(len(group)))
 			for n, entry := range group {
 				entry.done <- verdicts[n]

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seatwire/seatwire/pkg/deprovision"
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 )
 
@@ -367,6 +368,7 @@ func (t *tenure) saved(ctx context.Context, saves []save, written map[string]uin
 				r.Told = len(r.History)
 			}
 			if !doc.Open() {
+				failpoint.Hit(failpoint.D14)
 				t.metrics.settled.WithLabelValues(doc.Connection, doc.Outcome, doc.OutcomeReason).Inc()
 			}
 		case deprovision.Cancel:

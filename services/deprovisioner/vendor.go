@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/seatwire/seatwire/pkg/deprovision"
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/pluralsight"
 	"github.com/seatwire/seatwire/pkg/roster"
@@ -42,6 +43,7 @@ type vendor struct {
 func (v vendor) do(ctx context.Context, c call) input {
 	switch c := c.(type) {
 	case callResolve:
+		failpoint.Hit(failpoint.D4)
 		p, err := v.look(ctx, c.requests)
 		return resolved{requests: c.requests, retain: c.retain, people: p, trouble: troubleOf(err)}
 	case callDryRun:
@@ -219,7 +221,9 @@ func options(b deprovision.Batch) pluralsight.Options {
 
 // dryRun asks what the sealed bytes would do. A refused file is taken apart by more dry runs, which change nothing.
 func (v vendor) dryRun(ctx context.Context, c callDryRun) input {
+	failpoint.Hit(failpoint.D5)
 	answer, err := v.plan.Deprovision(ctx, pluralsight.DryRun(c.batch.CSV, options(c.batch)))
+	failpoint.Hit(failpoint.D7)
 	in := dryRan{batchID: c.batch.ID, answer: v.answerOf(answer, err), trouble: troubleOf(err)}
 	if err != nil || accepts(answer) {
 		return in
@@ -247,6 +251,7 @@ func (v vendor) refusesRows(ctx context.Context, b deprovision.Batch, rows []int
 		return false, err
 	}
 	answer, err := v.plan.Deprovision(ctx, pluralsight.DryRun(csv, options(b)))
+	failpoint.Hit(failpoint.D16)
 	if err == nil && !accepts(answer) && !refuses(answer) {
 		err = fault.New(fault.Transient, string(answer.Status), "a dry run was neither accepted nor refused")
 	}
@@ -265,6 +270,7 @@ func refuses(a pluralsight.Answer) bool {
 
 // recheck is the last look before sending.
 func (v vendor) recheck(ctx context.Context, c callRecheck) input {
+	failpoint.Hit(failpoint.D8)
 	in := rechecked{batchID: c.batch.ID, paused: true}
 	paused, err := v.paused(ctx)
 	if err != nil || paused {
@@ -290,6 +296,7 @@ func asSealed(c callRecheck) []deprovision.Request {
 
 // applyOrder sends the sealed bytes in earnest. It is called once for each time that "sending" was saved.
 func (v vendor) applyOrder(ctx context.Context, c callApply) input {
+	failpoint.Hit(failpoint.D9)
 	in := sent{batchID: c.batch.ID, unsent: true}
 	if paused, err := v.paused(ctx); err != nil || paused {
 		in.trouble = trouble{reason: "paused", after: pauseRecheck}
@@ -327,11 +334,13 @@ func (v vendor) answerOf(a pluralsight.Answer, err error) deprovision.Answer {
 // readBack asks for the people whose rows are not over. Whom their address does not find may have got another one, so
 // the whole plan is asked before somebody counts as absent.
 func (v vendor) readBack(ctx context.Context, c callRead) input {
+	failpoint.Hit(failpoint.D12)
 	emails := make([]string, len(c.rows))
 	for i, row := range c.rows {
 		emails[i] = row.Email
 	}
 	users, err := v.plan.Lookup(ctx, emails)
+	failpoint.Hit(failpoint.D13)
 	p := newPeople(users, nil, v.now())
 	var missing []deprovision.Request
 	for _, row := range c.rows {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/seatwire/seatwire/pkg/bus"
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/roster"
 	"github.com/seatwire/seatwire/pkg/streams"
@@ -141,6 +142,7 @@ func (e *emitter) checkpoint(ctx context.Context) error {
 	if err := e.group.Wait(); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.F4)
 	e.record.Checkpoint = e.next
 	e.record.Checkpoint.Spans = append([]roster.Span(nil), e.next.Spans...)
 	e.record.Stalls = 0

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/pluralsight"
 	"github.com/seatwire/seatwire/pkg/roster"
@@ -122,6 +123,7 @@ func (l *lane) list(ctx context.Context, o *order, after string, page func(conte
 		if err := o.add(p.facts); err != nil {
 			return err
 		}
+		failpoint.Hit(failpoint.F3)
 		select {
 		case out <- p:
 		case <-ctx.Done():

@@ -11,6 +11,7 @@ import (
 	"github.com/seatwire/seatwire/pkg/bus"
 	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/roster"
 	"github.com/seatwire/seatwire/pkg/state"
@@ -97,7 +98,9 @@ func (l *lane) begin(ctx context.Context, r *record, delivered uint64) error {
 	}
 	r.Running, r.Stalls = true, 0
 	l.fresh(r)
-	return l.save(ctx, r)
+	err = l.save(ctx, r)
+	failpoint.Hit(failpoint.F1)
+	return err
 }
 
 // fresh gives the sweep in hand a new id and an empty checkpoint.
@@ -147,9 +150,11 @@ func (l *lane) finish(ctx context.Context, r *record, failure error) error {
 		return err
 	}
 	subject := events.Subject(streams.UsersSweptSubject, m.Connection, m.SweepID)
+	failpoint.Hit(failpoint.F6)
 	if _, err := l.deps.Publisher.PublishMsg(ctx, subject, subject, nil, body); err != nil && !bus.IsKeyExists(err) {
 		return err
 	}
+	failpoint.Hit(failpoint.F7)
 	r.Running, r.Last = false, &m
 	if m.Sound() {
 		r.Sound = &m

@@ -11,6 +11,7 @@ import (
 	"github.com/seatwire/seatwire/pkg/bus"
 	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/roster"
 	"github.com/seatwire/seatwire/pkg/streams"
@@ -58,6 +59,7 @@ func (n *Normalizer) Run(ctx context.Context) error { return n.deps.Router.Run(c
 // page normalises one page. The output's subject is its key: when it is taken, an earlier delivery was here and the
 // work is done.
 func (n *Normalizer) page(ctx context.Context, d bus.Delivery, body []byte) error {
+	failpoint.Hit(failpoint.N1)
 	tokens := events.Tokens(streams.UsersFetchedSubject, d.Subject)
 	if len(tokens) != 3 {
 		return fault.New(fault.Permanent, "rejected", "the subject has no connection, sweep and page")
@@ -76,6 +78,7 @@ func (n *Normalizer) page(ctx context.Context, d bus.Delivery, body []byte) erro
 	}
 	subject := events.Subject(streams.UsersNormalizedSubject, tokens...)
 	_, err = n.deps.Publisher.PublishMsg(ctx, subject, subject, nil, out)
+	failpoint.Hit(failpoint.N2)
 	if bus.IsKeyExists(err) {
 		return nil
 	}

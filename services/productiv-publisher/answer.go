@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/roster"
 	"github.com/seatwire/seatwire/pkg/streams"
@@ -36,6 +37,7 @@ func (t *turn) conclude(ctx context.Context, m roster.Manifest, record roster.Re
 	if err := t.save(ctx); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.P13)
 	t.free(ctx, freed)
 	t.deps.Log.InfoContext(ctx, "publication concluded", "connection", t.connection.Name, "sweep", m.SweepID,
 		"state", record.State, "reason", record.Reason, "counts", record.Counts)
@@ -116,6 +118,7 @@ func (t *turn) answer(ctx context.Context, m roster.Manifest, record *roster.Rec
 	if reached < m.Through && t.deps.Now().Sub(m.Finished) < requestsKept {
 		return fault.New(fault.Transient, "requests-unreadable", "a replica of the broker lags behind the requests to answer")
 	}
+	failpoint.Hit(failpoint.P14)
 	record.Answered = true
 	return t.save(ctx)
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/productiv"
 	"github.com/seatwire/seatwire/pkg/roster"
@@ -30,6 +31,7 @@ func (t *turn) apply(ctx context.Context, p *people, witnesses map[personKey]str
 	for first := t.Plan.Next; t.Plan.Next < t.Plan.Posts+t.Plan.Deletes; t.Plan.Next++ {
 		if t.Plan.Next > first {
 			t.Stalls = 0 // a chunk is done: that is progress
+			failpoint.Hit(failpoint.P9)
 		}
 		if err := t.step(ctx, wire); err != nil {
 			return err
@@ -49,11 +51,13 @@ func (t *turn) step(ctx context.Context, wire *tripwire) error {
 	if err := t.save(ctx); err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.P5)
 	if i >= t.Plan.Posts {
 		err = t.remove(ctx, i-t.Plan.Posts)
 	} else {
 		err = t.add(ctx, i, wire)
 	}
+	failpoint.Hit(failpoint.P8)
 	if err != nil && ctx.Err() == nil {
 		forget() // it did not happen, as far as the vendor told
 	}
@@ -206,6 +210,7 @@ func (t *turn) remove(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
+	failpoint.Hit(failpoint.Either(n == 0, failpoint.P10, failpoint.P11))
 	return t.send(ctx, body, func(body []byte) error {
 		// Fewer deleted than asked is no failure: whoever was gone already is gone. Reading back decides.
 		_, err := t.app.Remove(ctx, body)

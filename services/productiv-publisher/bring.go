@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/roster"
 )
@@ -21,7 +22,9 @@ func (t *turn) bring(ctx context.Context, m roster.Manifest, record roster.Recor
 	if err := t.arrive(ctx, m); err != nil {
 		return v, err
 	}
+	failpoint.Hit(failpoint.N3)
 	people, err := t.census(ctx, m)
+	failpoint.Hit(failpoint.N4)
 	v.counts = people.counts
 	if err != nil {
 		return v, err

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/roster"
 	"github.com/seatwire/seatwire/pkg/state"
@@ -61,6 +62,7 @@ func (t *turn) reconcile(ctx context.Context, m roster.Manifest, p *people, reco
 		return t.nothing(ctx, m, p)
 	}
 	changeset := changeset{adds: adds, changes: changes, leavers: append(c.leavers, superfluous...), removals: len(c.gone)}
+	failpoint.Hit(failpoint.P3)
 	if err := t.carryOut(ctx, m, p, changeset, c.witnesses); err != nil {
 		return "", "", err
 	}
@@ -137,6 +139,7 @@ func (t *turn) covered(ctx context.Context, held *roster.Plan, leavers []pair) (
 
 // settle reads back until Productiv shows what was sent, and takes away second entries once the right ones show.
 func (t *turn) settle(ctx context.Context, m roster.Manifest, p *people) (reason, outcome string, err error) {
+	failpoint.Hit(failpoint.P12)
 	deadline, cleaned := t.deps.Now().Add(lagLimit), 0
 	for wait := lagFirst; ; wait = min(2*wait, lagMost) {
 		c, err := t.compare(ctx, p)

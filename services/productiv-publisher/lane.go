@@ -9,6 +9,7 @@ import (
 	"github.com/seatwire/seatwire/pkg/bus"
 	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/roster"
 	"github.com/seatwire/seatwire/pkg/state"
@@ -59,6 +60,7 @@ func (l *lane) deliver(ctx context.Context, d bus.Delivery, body []byte) error {
 
 // swept publishes a new sweep, or finishes what a crash left of it.
 func (t *turn) swept(ctx context.Context, m roster.Manifest) error {
+	failpoint.Hit(failpoint.P1)
 	if record := t.Record(m.SweepID); record != nil {
 		return t.answer(ctx, m, record)
 	}

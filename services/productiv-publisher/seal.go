@@ -8,6 +8,7 @@ import (
 
 	"github.com/seatwire/seatwire/pkg/bus"
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/productiv"
 	"github.com/seatwire/seatwire/pkg/roster"
 	"github.com/seatwire/seatwire/pkg/streams"
@@ -208,7 +209,9 @@ func (t *turn) seal(ctx context.Context, m roster.Manifest, p *people, c changes
 	s.plan.Sealed = t.deps.Now().UTC()
 	t.Plan = &s.plan
 	t.tell(s.plan.Counts)
-	return t.save(ctx)
+	err = t.save(ctx)
+	failpoint.Hit(failpoint.P4)
+	return err
 }
 
 // tell notes whom Productiv is told about: by the sweep's first plan, for one that a crash made necessary tells some of

@@ -14,6 +14,7 @@ import (
 
 	"github.com/seatwire/seatwire/pkg/bus"
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/streams"
 )
 
@@ -92,6 +93,7 @@ func (s *session) clearEach(ctx context.Context, run *run, pace *rate.Limiter, s
 		return done, err
 	}
 	for _, sequence := range selected {
+		failpoint.Hit(failpoint.R4)
 		if stop, err := run.stopped(ctx, pace, done); stop || err != nil {
 			done.Stopped = stop
 			return done, err
@@ -103,6 +105,7 @@ func (s *session) clearEach(ctx context.Context, run *run, pace *rate.Limiter, s
 		if err != nil {
 			return done, err
 		}
+		failpoint.Hit(failpoint.R1)
 		if run.Verb == verbReplay {
 			stored, err := s.replay(item, letter)
 			if err != nil {
@@ -113,9 +116,11 @@ func (s *session) clearEach(ctx context.Context, run *run, pace *rate.Limiter, s
 				continue
 			}
 		}
+		failpoint.Hit(failpoint.R2)
 		if err := stream.DeleteMsg(item, sequence); err != nil {
 			return done, err
 		}
+		failpoint.Hit(failpoint.R3)
 		if run.Verb == verbReplay {
 			done.Replayed++
 		} else {
