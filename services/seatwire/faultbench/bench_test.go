@@ -33,6 +33,12 @@ const (
 type Options struct {
 	// People on each connection's plan.
 	People int
+	// Others on the plans of the connections after the first; 0 is as many.
+	Others int
+	// Cluster has the broker be three servers, which keep everything threefold.
+	Cluster bool
+	// StoreDir is the single server's; empty is a temporary one.
+	StoreDir string
 	// Connections by name; nil is one, "acme".
 	Connections []string
 	// Services that run; nil is all.
@@ -43,12 +49,16 @@ type Options struct {
 	Programs string
 	// PageSize of Pluralsight and BatchSize of Productiv, in people; 0 is 100 and 1000.
 	PageSize, BatchSize int
+	// FileSize of Pluralsight's files, in people; 0 is 100.
+	FileSize int
 	// Latency of each vendor call.
 	Latency time.Duration
 	// CallTimeout of each vendor call; 0 is 30 s.
 	CallTimeout time.Duration
 	// Attempts of what may be repeated; 0 is 3.
 	Attempts int
+	// MaxDeliveries of a message before it is given up; 0 is 5.
+	MaxDeliveries int
 	// Deprovision holds the members of that section of each connection, as YAML; empty is the program's own defaults.
 	Deprovision string
 }
@@ -56,10 +66,18 @@ type Options struct {
 // Bench is a whole deployment, every part a process, with judges for vendors.
 type Bench struct {
 	*vendors
-	t        *testing.T
-	options  Options
-	dir      string
-	broker   *broker
+	t       *testing.T
+	options Options
+	dir     string
+	// broker is a single server, or cluster three of them; the other is nil.
+	broker  *broker
+	cluster *cluster
+	nats    interface {
+		// url is where services connect, direct where the judges do; replicas is how often everything is kept.
+		url() string
+		direct() string
+		replicas() int
+	}
 	replicas map[string][]*program
 	topology streams.Topology
 	nc       *nats.Conn
@@ -69,6 +87,10 @@ type Bench struct {
 	mu       sync.Mutex
 	changed  chan struct{} // closed at the next sign of life
 	requests []request
+	// gone is how many left a plan by Change.
+	gone map[string]int
+	// letters is how many dead letters are due at the end.
+	letters int
 }
 
 // Start starts everything, and stops it with the test. It returns when all programs are ready.
@@ -77,9 +99,17 @@ func Start(t *testing.T, o Options) *Bench {
 	o.Connections, o.Services = defaulted(o.Connections, "acme"), defaulted(o.Services, services...)
 	o.Replicas, o.PageSize, o.BatchSize = cmp.Or(o.Replicas, 1), cmp.Or(o.PageSize, 100), cmp.Or(o.BatchSize, 1000)
 	o.CallTimeout, o.Attempts = cmp.Or(o.CallTimeout, 30*time.Second), cmp.Or(o.Attempts, 3)
-	b := &Bench{t: t, options: o, dir: t.TempDir(), replicas: map[string][]*program{}, changed: make(chan struct{})}
+	o.Others = cmp.Or(o.Others, o.People)
+	o.MaxDeliveries = cmp.Or(o.MaxDeliveries, 5)
+	b := &Bench{t: t, options: o, dir: t.TempDir(), replicas: map[string][]*program{}, changed: make(chan struct{}), gone: map[string]int{}}
 	b.vendors = newVendors(t, o, b.ring)
-	b.broker = startBroker(t)
+	if o.Cluster {
+		b.cluster = startCluster(t)
+		b.nats = b.cluster
+	} else {
+		b.broker = startBroker(t, cmp.Or(o.StoreDir, t.TempDir()))
+		b.nats = b.broker
+	}
 	b.connect()
 	t.Cleanup(b.report)
 	for _, service := range o.Services {
@@ -108,7 +138,7 @@ func defaulted(names []string, instead ...string) []string {
 // broker gets it: the publisher does not know yet whether it is stored.
 func (b *Bench) connect() {
 	b.t.Helper()
-	nc, err := nats.Connect(b.broker.url(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	nc, err := nats.Connect(b.nats.direct(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -142,7 +172,9 @@ func (b *Bench) overhear(m *nats.Msg) {
 }
 
 func (b *Bench) add(service string, replica int) {
-	p := &program{service: service, replica: replica, from: cmp.Or(b.options.Programs, programs), configure: b.configure, ring: b.ring}
+	p := &program{
+		service: service, replica: replica, from: cmp.Or(b.options.Programs, programs), configure: b.configure, ring: b.ring, orders: b.t.TempDir(),
+	}
 	p.start(b.t)
 	b.replicas[service] = append(b.replicas[service], p)
 	b.t.Cleanup(func() { p.thaw(); p.kill9() })
@@ -150,8 +182,11 @@ func (b *Bench) add(service string, replica int) {
 
 // configure writes the file of one process: the same for all, but for the vendors' addresses.
 func (b *Bench) configure(by owner) string {
-	text := fmt.Sprintf("nats: {url: %q}\nretry: {maxAttempts: %d, initialDelay: 50ms, maxDelay: 1s, callTimeout: %s}\nconnections:\n",
-		b.broker.url(), b.options.Attempts, b.options.CallTimeout)
+	text := fmt.Sprintf(`nats: {url: %q, replicas: %d}
+retry: {maxAttempts: %d, initialDelay: 50ms, maxDelay: 1s, callTimeout: %s}
+deadLetters: {maxDeliveries: %d}
+connections:
+`, b.nats.url(), b.nats.replicas(), b.options.Attempts, b.options.CallTimeout, b.options.MaxDeliveries)
 	for _, name := range b.options.Connections {
 		text += fmt.Sprintf(`  - name: %s
     pluralsight:

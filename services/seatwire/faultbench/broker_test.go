@@ -39,12 +39,12 @@ func serveBroker(place string) error {
 // broker is the NATS server's process.
 type broker struct {
 	dir, listen string
-	cmd         *exec.Cmd
+	child       *child
 }
 
-func startBroker(t *testing.T) *broker {
+func startBroker(t *testing.T, dir string) *broker {
 	t.Helper()
-	b := &broker{dir: t.TempDir(), listen: freeAddress(t)}
+	b := &broker{dir: dir, listen: freeAddress(t)}
 	b.start(t)
 	t.Cleanup(b.kill)
 	return b
@@ -53,7 +53,23 @@ func startBroker(t *testing.T) *broker {
 // start starts the server on the same data and port, and returns when it is ready.
 func (b *broker) start(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-"+brokerFlag+"="+b.listen+"|"+b.dir)
+	b.child = startChild(t, "-"+brokerFlag+"="+b.listen+"|"+b.dir)
+}
+
+// kill is kill -9. It may be called twice.
+func (b *broker) kill() { b.child.kill() }
+
+func (b *broker) url() string    { return "nats://" + b.listen }
+func (b *broker) direct() string { return b.url() }
+func (b *broker) replicas() int  { return 1 }
+
+// child is this test binary again, as a server.
+type child struct{ cmd *exec.Cmd }
+
+// startChild returns when the server says that it is ready.
+func startChild(t *testing.T, place string) *child {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], place)
 	cmd.Stderr, cmd.SysProcAttr = os.Stderr, leash()
 	if _, err := cmd.StdinPipe(); err != nil { // closed when this process ends, however it ends
 		t.Fatal(err)
@@ -65,23 +81,21 @@ func (b *broker) start(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	b.cmd = cmd
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "ready\n" {
 		t.Fatalf("the NATS server said %q: %v", line, err)
 	}
+	return &child{cmd}
 }
 
 // kill is kill -9: nothing is flushed, nobody is told. It may be called twice.
-func (b *broker) kill() {
-	if b.cmd == nil {
+func (c *child) kill() {
+	if c == nil || c.cmd == nil {
 		return
 	}
-	_ = b.cmd.Process.Kill()
-	_ = b.cmd.Wait()
-	b.cmd = nil
+	_ = c.cmd.Process.Kill()
+	_ = c.cmd.Wait()
+	c.cmd = nil
 }
-
-func (b *broker) url() string { return "nats://" + b.listen }
 
 func freeAddress(t *testing.T) string {
 	t.Helper()

@@ -2,9 +2,6 @@ package faultbench
 
 import (
 	"context"
-	"encoding/json"
-	"regexp"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -24,18 +21,24 @@ func (b *Bench) Judge() {
 		b.wantSame(connection)
 	}
 	b.wantOneOutcome()
+	b.wantSweepsForward()
 	b.wantOneWriter()
+	b.wantOwnPeople()
 	b.wantNobodyLost()
 	b.wantOnlyGoneRemoved()
-	for _, letter := range b.deadLetters() {
-		b.t.Errorf("a dead letter where none is due: %s", letter.Subject)
-	}
+	b.wantWireLimits()
+	b.wantNothingInEarnest()
+	b.wantLetters()
+	b.wantNobodyDiedAlone()
+	b.wantBounds()
+	b.wantSilence()
 	b.wantNoLeak()
 }
 
 // Quiet returns when no durable has anything left, looked at in the order of the flow.
 func (b *Bench) Quiet() {
 	b.t.Helper()
+	defer found.tests(convergence, 1)
 	b.Await(syncLimit, "every durable is idle", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
@@ -66,8 +69,9 @@ func (b *Bench) wantSame(connection string) {
 		}
 	}
 	superfluous := len(got) - (len(want) - missing)
+	found.tests(wholeSnapshots, len(want))
 	if missing+wrong+superfluous > 0 {
-		b.t.Errorf("%s: of %d licensed people %d are not listed and %d wrongly; %d others are listed",
+		found.violation(b.t, wholeSnapshots, "%s: of %d licensed people %d are not listed and %d wrongly; %d others are listed",
 			connection, len(want), missing, wrong, superfluous)
 	}
 }
@@ -82,21 +86,26 @@ func (b *Bench) wantOneOutcome() {
 	for _, r := range b.requests {
 		asked[r.id] = true
 		if n := len(b.outcomes.byID[r.id]); n != 1 {
-			b.t.Errorf("request %s from %s has %d outcomes", r.id, r.source, n)
+			found.violation(b.t, conservation, "request %s from %s has %d outcomes", r.id, r.source, n)
 		}
 	}
 	for id := range b.outcomes.byID {
 		if !asked[id] {
-			b.t.Errorf("an outcome for %q, which nobody asked for", id)
+			found.violation(b.t, conservation, "an outcome for %q, which nobody asked for", id)
 		}
 	}
+	found.tests(conservation, len(asked))
 }
 
 // wantOneWriter checks that no two writes to an app were under way at once, whoever made them.
 func (b *Bench) wantOneWriter() {
 	b.t.Helper()
+	found.tests(oneWriter, len(b.writes()))
 	for _, o := range b.productiv.Overlaps() {
-		b.t.Errorf("%s: %s of %s began at %s while one of %s was under way", o.App,
+		if o.First.Owner == o.Second.Owner && o.First.Fault != "" {
+			continue // a call that its owner gave up lasts until the vendor notices
+		}
+		found.violation(b.t, oneWriter, "%s: %s of %s began at %s while one of %s was under way", o.App,
 			o.Second.Method, o.Second.Owner, o.Second.Start.Format(time.StampMicro), o.First.Owner)
 	}
 }
@@ -113,8 +122,20 @@ func (b *Bench) writes() (out []productivsim.Request) {
 
 func (b *Bench) wantNobodyLost() {
 	b.t.Helper()
+	for _, connection := range b.options.Connections {
+		left := 0
+		for _, u := range b.productiv.Users(appOf(connection)) {
+			if isForeign(u.AppUserID) {
+				left++
+			}
+		}
+		found.tests(blastRadius, foreigners)
+		if left != foreigners {
+			found.violation(b.t, blastRadius, "%s: %d of %d people that we never added are left", connection, left, foreigners)
+		}
+	}
 	if c := b.productiv.Counts(); c.Lost != 0 {
-		b.t.Errorf("%d people went from Productiv's lists without a DELETE that named them", c.Lost)
+		found.violation(b.t, blastRadius, "%d people went from Productiv's lists without a DELETE that named them", c.Lost)
 	}
 }
 
@@ -126,8 +147,9 @@ func (b *Bench) wantOnlyGoneRemoved() {
 		if c.Kind != productivsim.ChangeDeleted && c.Kind != productivsim.ChangeLost {
 			continue
 		}
+		found.tests(noAbsence, 1)
 		if !gone.at(connectionOf(c.App), c.Before.AppUserID, c.At) {
-			b.t.Errorf("%s: somebody was removed at %s who held a licence", c.App, c.At.Format(time.StampMicro))
+			found.violation(b.t, noAbsence, "%s: somebody was removed at %s who held a licence", c.App, c.At.Format(time.StampMicro))
 		}
 	}
 }
@@ -160,6 +182,23 @@ func (a absences) at(connection, id string, moment time.Time) bool {
 	return gone
 }
 
+// wantLetters checks that there are as many dead letters as are due, each with its reason and its origin.
+func (b *Bench) wantLetters() {
+	b.t.Helper()
+	letters := b.deadLetters()
+	found.tests(lettersWhole, max(1, len(letters)))
+	if len(letters) != b.letters {
+		found.violation(b.t, lettersWhole, "%d dead letters where %d are due", len(letters), b.letters)
+	}
+	for _, l := range letters {
+		for _, name := range []string{"Reason", "Error", "Service", "Subject", "Sequence", "Attempts", "At"} {
+			if l.Header.Get("Seatwire-Dead-"+name) == "" {
+				found.violation(b.t, lettersWhole, "the dead letter %d has no %s", l.Sequence, name)
+			}
+		}
+	}
+}
+
 // deadLetters are all messages that any stage gave up on.
 func (b *Bench) deadLetters() (letters []*jetstream.RawStreamMsg) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -172,32 +211,4 @@ func (b *Bench) deadLetters() (letters []*jetstream.RawStreamMsg) {
 		letters = append(letters, msg)
 	}
 	return letters
-}
-
-// leak is what must show nowhere: a canary credential, or the address of anybody in the simulators or the events.
-var leak = regexp.MustCompile(keyPrefix + `|` + tokenPrefix + `|[^\s"@]+@[a-z0-9-]+(\.[a-z]+)*\.example\.com|canary@`)
-
-// wantNoLeak scans all logs, all metrics and what dead letters say in our words.
-func (b *Bench) wantNoLeak() {
-	b.t.Helper()
-	b.every(func(p *program) {
-		for line := range strings.Lines(p.text()) {
-			if leak.MatchString(line) {
-				b.t.Errorf("%s logged a secret or an address; %d characters into the line", p.service, leak.FindStringIndex(line)[0])
-			}
-			if !json.Valid([]byte(line)) {
-				b.t.Errorf("%s logged a line that is no JSON: %.100s", p.service, line)
-			}
-		}
-		if _, metrics := p.get("/metrics"); leak.MatchString(metrics) {
-			b.t.Errorf("%s shows a secret or an address in its metrics", p.service)
-		}
-	})
-	for _, letter := range b.deadLetters() {
-		for name, values := range letter.Header {
-			if strings.HasPrefix(name, "Seatwire-Dead-") && leak.MatchString(strings.Join(values, " ")) {
-				b.t.Errorf("a dead letter shows a secret or an address in %s", name)
-			}
-		}
-	}
 }

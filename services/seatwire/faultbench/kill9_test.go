@@ -2,7 +2,6 @@ package faultbench
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -13,11 +12,14 @@ import (
 // arenas are benches side by side: a kill costs an ack wait, in which a machine has nothing to do.
 const arenas = 3
 
-// TestKill9_exactlyTheListAndOneOutcome kills each service with -9 at random moments of syncs, and starts it again.
+// TestKill9_exactlyTheListAndOneOutcome kills each service with -9 at random moments of syncs and layoffs, and starts it
+// again.
 //
 // A round changes the plan, requests a sync, and picks victims. A victim dies when it has done a random number of acts
-// of its own: calls for fetcher and publisher, stored pages for the normalizer. Further requests come while everything
-// is in pieces. At the end of a round every request has its answer and the list is right.
+// of its own: calls for fetcher, publisher and deprovisioner, stored pages for the normalizer. Further requests come
+// while everything is in pieces. In the long form 20,000 people are listed, 100 events a second ask for licences back,
+// and beside the victims anybody may die at any time. At the end of a round every request has its answer and the list
+// is right, and at the end of all everybody who left is settled.
 func TestKill9_exactlyTheListAndOneOutcome(t *testing.T) {
 	t.Parallel()
 	people := 2000
@@ -34,14 +36,16 @@ func TestKill9_exactlyTheListAndOneOutcome(t *testing.T) {
 		t.Run(fmt.Sprintf("arena %d", i), func(t *testing.T) {
 			t.Parallel()
 			rng := draw(t, uint64(i))
-			b := Start(t, Options{People: people, PageSize: 50, BatchSize: 100, Latency: 3 * time.Millisecond})
-			c := &campaign{Bench: b, rng: rng, pages: people/50 + 1}
+			c := &campaign{pages: people/50 + 1}
+			c.world = startWorld(t, rng, Options{People: people, PageSize: 50, BatchSize: 100, Latency: 3 * time.Millisecond})
+			c.wantDone(c.Sync("globex"))
+			stop := c.load(i)
 			for round := 0; round == 0 || time.Now().Before(until) && !t.Failed(); round++ {
 				c.round()
 			}
-			b.AwaitReady()
-			b.Judge()
-			t.Logf("%d kills, %d freezes, %d kills of the broker; %d requests", len(c.done), c.frozen, c.orphaned, len(b.requests))
+			stop()
+			c.judge()
+			t.Logf("%d kills; %d sync requests, %d leavers' requests", len(c.done), len(c.requests), len(c.wanted))
 			mu.Lock()
 			defer mu.Unlock()
 			done = append(done, c.done...)
@@ -51,37 +55,41 @@ func TestKill9_exactlyTheListAndOneOutcome(t *testing.T) {
 
 // campaign is a run of rounds.
 type campaign struct {
-	*Bench
-	rng *rand.Rand
+	*world
 	// pages is how many of them a sweep has.
-	pages            int
-	done             kills
-	frozen, orphaned int
+	pages int
+	done  kills
+	// next is when somebody dies whatever happens; never in the short form.
+	next time.Time
+}
+
+// load has people leave until it is stopped.
+func (c *campaign) load(arena int) (stop func()) {
+	if *chaos == 0 {
+		c.leave(60)
+		return func() {}
+	}
+	c.soon()
+	return c.flood(*seed + uint64(arena))
+}
+
+// soon draws when the next one dies.
+func (c *campaign) soon() {
+	c.next = time.Now().Add(time.Duration(1+c.rng.IntN(6000)) * time.Millisecond)
 }
 
 // victim is a service that will be struck at its act number after.
 type victim struct {
 	service string
 	after   int
-	how     fault
+	how     func(c *campaign, v victim, began time.Time)
 }
 
-// fault is what strikes a victim. The short form only kills: the others have shows of their own.
-type fault int
-
-const (
-	killed fault = iota
-	// frozen is SIGSTOP for longer than the ack wait.
-	frozen
-	// orphaned is kill -9 of the broker at the victim's act.
-	orphaned
-)
-
-// pick draws who dies in a round and when. Three of four services a round: the fourth shows how the rest copes.
+// pick draws who is struck in a round and when. Three of four services a round: the fourth shows how the rest copes.
 func (c *campaign) pick() []victim {
 	// The calls of a publication: listings before and after, and chunks of what changed.
 	acts := map[string]int{
-		streams.Fetcher: c.pages, streams.Normalizer: c.pages, streams.Publisher: 12, streams.Deprovisioner: 1,
+		streams.Fetcher: c.pages, streams.Normalizer: c.pages, streams.Publisher: 12, streams.Deprovisioner: 10,
 	}
 	var victims []victim
 	for _, i := range c.rng.Perm(len(services))[:3] {
@@ -90,33 +98,37 @@ func (c *campaign) pick() []victim {
 	return victims
 }
 
-// how draws a fault: three of four are kills.
-func (c *campaign) how() fault {
+// how draws what strikes: half of it kills. The short form only kills: the others have shows of their own.
+func (c *campaign) how() func(*campaign, victim, time.Time) {
 	if *chaos == 0 {
-		return killed
+		return (*campaign).kill
 	}
-	return []fault{killed, killed, killed, killed, killed, killed, frozen, orphaned}[c.rng.IntN(8)]
+	switch c.rng.IntN(12) {
+	case 0, 1:
+		return (*campaign).freeze
+	case 2, 3:
+		return (*campaign).orphan
+	case 4:
+		return (*campaign).roll
+	default:
+		return (*campaign).kill
+	}
 }
 
-// round is one sync with its kills, from the change of the plan to the right list.
+// round is one sync with its strikes, from the change of the plan to the right list.
 func (c *campaign) round() {
 	c.t.Helper()
-	c.Change(c.rng, "acme", c.options.People/20)
+	c.Change(c.rng, "acme", c.options.People/50)
 	began := time.Now()
 	asked := []request{c.Request("acme", "hr")}
-	var struck kills
+	before := len(c.done)
 	for victims := c.pick(); len(victims) > 0; {
 		next := c.due(began, asked, victims)
-		switch v := victims[next]; v.how {
-		case killed:
-			struck = append(struck, c.strike(v, began))
-		case frozen:
-			c.freeze(v)
-		case orphaned:
-			c.KillNATS()
-			c.RestartNATS()
-			c.orphaned++
+		if next < 0 {
+			c.killAnybody()
+			continue
 		}
+		victims[next].how(c, victims[next], began)
 		victims = append(victims[:next], victims[next+1:]...)
 		if c.rng.IntN(2) == 0 {
 			asked = append(asked, c.Request("acme", "directory"))
@@ -126,13 +138,13 @@ func (c *campaign) round() {
 		c.wantDone(c.Outcome(r).RosterPublished)
 	}
 	c.wantSame("acme")
-	for i := range struck {
-		c.recovered(&struck[i])
+	for i := range c.done[before:] {
+		c.recovered(&c.done[before+i])
 	}
-	c.done = append(c.done, struck...)
 }
 
-// due waits until some victim has reached its act, and returns which; the first one when the sync is over before.
+// due waits until some victim has reached its act, and returns which; the first one when the sync is over before, and
+// none when it is time for somebody to die anyway.
 func (c *campaign) due(began time.Time, asked []request, victims []victim) (next int) {
 	c.t.Helper()
 	c.Await(syncLimit, "a victim reaches its act, or the sync ends", func() bool {
@@ -141,6 +153,10 @@ func (c *campaign) due(began time.Time, asked []request, victims []victim) (next
 				next = i
 				return true
 			}
+		}
+		if !c.next.IsZero() && time.Now().After(c.next) {
+			next = -1
+			return true
 		}
 		for _, r := range asked {
 			if len(c.outcomes.of(r.id)) == 0 {
@@ -152,35 +168,70 @@ func (c *campaign) due(began time.Time, asked []request, victims []victim) (next
 	return next
 }
 
-// strike kills a victim and starts it again at once.
-func (c *campaign) strike(v victim, began time.Time) kill {
+// kill kills a victim and starts it again at once.
+func (c *campaign) kill(v victim, began time.Time) {
 	c.t.Helper()
 	acts := c.count(began, of(v.service))
 	c.Kill9(v.service, 0)
 	_ = c.nc.Flush() // pages that the victim stored are noted before the time is taken
-	k := kill{service: v.service, after: acts, at: time.Now()}
+	c.done = append(c.done, kill{service: v.service, after: acts, at: time.Now()})
 	c.Restart(v.service, 0)
-	return k
+}
+
+// killAnybody kills whoever chance says, at work or not: nobody knows what work was left, so it is back when ready.
+func (c *campaign) killAnybody() {
+	c.t.Helper()
+	service := services[c.rng.IntN(len(services))]
+	c.Kill9(service, 0)
+	c.done = append(c.done, kill{service: service, at: time.Now(), idle: true})
+	c.Restart(service, 0)
+	c.soon()
 }
 
 // freeze stops a victim until somebody else could have its messages, and lets it go on in the belief that it has them.
-func (c *campaign) freeze(v victim) {
+func (c *campaign) freeze(v victim, _ time.Time) {
 	c.t.Helper()
 	c.Stop(v.service, 0)
 	since := time.Now()
 	c.Await(syncLimit, "the ack wait of a frozen process is over", func() bool { return time.Since(since) > streams.AckWait+time.Second })
 	c.Cont(v.service, 0)
-	c.frozen++
+	found.fault(rowFreeze, 1)
 }
 
-// recovered finds out how long the way back was. Somebody who had nothing left to do is back when ready.
+// orphan is kill -9 of the broker at the victim's act.
+func (c *campaign) orphan(victim, time.Time) {
+	c.t.Helper()
+	c.KillNATS()
+	c.RestartNATS()
+	found.fault(rowBrokerKill, 1)
+}
+
+// roll restarts the victim as a deployment does.
+func (c *campaign) roll(v victim, _ time.Time) {
+	c.t.Helper()
+	p := c.replicas[v.service][0]
+	if code := p.terminate(drainLimit); code != 0 {
+		c.t.Errorf("%s: SIGTERM with work in hand exits %d", v.service, code)
+	}
+	p.start(c.t)
+	found.fault(rowRoll, 1)
+}
+
+// recovered finds out how long the way back was. Somebody who had nothing left to do is back when ready, and so is who
+// was struck once more before anything could be seen of it.
 func (c *campaign) recovered(k *kill) {
 	c.t.Helper()
 	c.AwaitReady()
+	for _, later := range c.done {
+		if k.idle = k.idle || later.service == k.service && later.at.After(k.at) && later.at.Sub(k.at) < takeOver; k.idle {
+			break
+		}
+	}
 	next, worked := c.first(k.at, of(k.service))
-	if ready := c.replicas[k.service][0].readyAt(); !worked {
-		k.took, k.idle = ready.Sub(k.at), true
+	if worked && !k.idle {
+		k.took = next.at.Sub(k.at)
 		return
 	}
-	k.took = next.at.Sub(k.at)
+	k.idle = true
+	k.took = max(0, c.replicas[k.service][0].readyAfter(k.at).Sub(k.at))
 }

@@ -29,6 +29,12 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if *nodePlace != "" {
+		if err := serveNode(*nodePlace); err != nil {
+			fmt.Println(err)
+		}
+		return
+	}
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())
 	}
@@ -54,14 +60,15 @@ func (b built) Run() int {
 		return 1
 	}
 	programs = dir
+	defer found.report(os.Stdout)
 	return b.M.Run()
 }
 
-// build makes the programs of a working tree, of which source is a directory, as make build does: static, and without the race detector, whose slowness would hide races
-// between processes instead of finding them.
+// build makes the programs of a working tree, of which source is a directory, as make build does but with failpoints:
+// static, and without the race detector, whose slowness would hide races between processes instead of finding them.
 func build(dir, source string) error {
-	args := []string{"build", "-o", dir + string(filepath.Separator)}
-	for _, s := range services {
+	args := []string{"build", "-tags", "failpoints", "-o", dir + string(filepath.Separator)}
+	for _, s := range append([]string{"seatwire"}, services...) {
 		args = append(args, "github.com/seatwire/seatwire/services/"+s+"/cmd/"+s)
 	}
 	cmd := exec.Command("go", args...)

@@ -24,22 +24,26 @@ func (b *Bench) licensed(connection string) map[string]string {
 	return holders
 }
 
-// listed is what Productiv holds, id to address.
+// listed is what Productiv holds of us, id to address.
 func (b *Bench) listed(connection string) map[string]string {
 	entries := map[string]string{}
 	for _, u := range b.productiv.Users(appOf(connection)) {
-		entries[u.AppUserID] = u.Email
+		if !isForeign(u.AppUserID) {
+			entries[u.AppUserID] = u.Email
+		}
 	}
 	return entries
 }
 
-// Change lets n people leave, n join and n get another address.
+// Change lets n people leave, n join and n get another address. When nearly as many left as there were at first, nobody
+// leaves any more: maxRemovalPercent24h has no more than 100, and would hold the list.
 func (b *Bench) Change(rng *rand.Rand, connection string, n int) {
 	b.t.Helper()
 	ids := b.sample(rng, connection, 2*n)
 	for i, id := range ids {
 		var err error
-		if i < n {
+		if leaves := b.gone[connection] < b.options.People*9/10; i < n && leaves {
+			b.gone[connection]++
 			err = b.pluralsight.RemovePerson(connection, id)
 		} else {
 			err = b.pluralsight.EditPerson(connection, id, func(p *pluralsightsim.Person) { p.Email = b.newAddress(rng, connection) })

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seatwire/seatwire/pkg/failpoint"
 )
 
 // owner names one process: a service, its replica and how often that replica was started.
@@ -43,16 +45,22 @@ type program struct {
 	// configure writes the file for a start and returns its path.
 	configure func(owner) string
 	ring      func()
+	// orders is the directory of its failpoints, which all its processes look into.
+	orders string
 
-	mu      sync.Mutex
-	starts  int
-	cmd     *exec.Cmd
-	ended   chan struct{} // closed when the process and its log came to an end
-	frozen  bool
+	mu     sync.Mutex
+	starts int
+	cmd    *exec.Cmd
+	ended  chan struct{} // closed when the process and its log came to an end
+	frozen bool
+	// doomed says that we end it, or gave an order that does; alone counts the ends that nobody asked for.
+	doomed  bool
+	alone   int
 	logs    bytes.Buffer
 	unread  []byte
 	address string
 	ready   time.Time // zero until /readyz said yes
+	readies []time.Time
 }
 
 // start starts the process, and looks for its readiness beside what comes next.
@@ -61,8 +69,10 @@ func (p *program) start(t *testing.T) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.starts++
+	p.doomed = false
 	p.address, p.ready, p.unread = "", time.Time{}, nil
 	p.cmd = exec.Command(filepath.Join(p.from, p.service), "-config", p.configure(owner{p.service, p.replica, p.starts}))
+	p.cmd.Env = append(os.Environ(), failpoint.Env+"="+p.orders)
 	p.cmd.Stderr, p.cmd.SysProcAttr = logOf{p}, leash()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -70,6 +80,11 @@ func (p *program) start(t *testing.T) {
 	p.ended = make(chan struct{})
 	go func(cmd *exec.Cmd, ended chan struct{}) {
 		_ = cmd.Wait() // how it ended is in cmd.ProcessState
+		p.mu.Lock()
+		if !p.doomed {
+			p.alone++
+		}
+		p.mu.Unlock()
 		close(ended)
 		p.ring()
 	}(p.cmd, p.ended)
@@ -89,6 +104,7 @@ func (p *program) probe(ended chan struct{}) {
 		if status, _ := p.get("/readyz"); status == http.StatusOK {
 			p.mu.Lock()
 			p.ready = time.Now()
+			p.readies = append(p.readies, p.ready)
 			p.mu.Unlock()
 			p.ring()
 			return
@@ -127,14 +143,67 @@ func (p *program) readyAt() time.Time {
 	return p.ready
 }
 
+// readyAfter is when some process of the replica became ready first after a moment.
+func (p *program) readyAfter(moment time.Time) time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, at := range p.readies {
+		if at.After(moment) {
+			return at
+		}
+	}
+	return moment
+}
+
 // kill9 ends the process in the middle of whatever it does, and returns when it is gone.
 func (p *program) kill9() {
+	p.doom()
 	p.signal(syscall.SIGKILL)
 	<-p.ended
 }
 
 // shoot is kill9 without waiting, for the one who sees the moment.
-func (p *program) shoot() { p.signal(syscall.SIGKILL) }
+func (p *program) shoot() {
+	p.doom()
+	p.signal(syscall.SIGKILL)
+}
+
+func (p *program) doom() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.doomed = true
+}
+
+// arm gives the program an order. It dies by it, so its end is ours.
+func (p *program) arm(t testing.TB, point failpoint.Point, o failpoint.Order) {
+	t.Helper()
+	if o.Action != failpoint.Panic {
+		p.doom()
+	}
+	if err := failpoint.Arm(p.orders, point, o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// strikes is how often orders about a point were carried out.
+func (p *program) strikes(t testing.TB, point failpoint.Point) int {
+	t.Helper()
+	counts, err := failpoint.Strikes(p.orders)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return counts[point]
+}
+
+// isGone reports whether the process has ended.
+func (p *program) isGone() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
 
 // freeze is SIGSTOP: the process holds all it had, and does not know that time passes.
 func (p *program) freeze() {
@@ -154,6 +223,7 @@ func (p *program) thaw() {
 
 // terminate is SIGTERM; it returns the exit code once the process has drained, -1 when it did not within limit.
 func (p *program) terminate(limit time.Duration) int {
+	p.doom()
 	p.signal(syscall.SIGTERM)
 	timer := time.NewTimer(limit)
 	defer timer.Stop()

@@ -37,9 +37,8 @@ func (k kills) times(service string, idle bool) (out []time.Duration) {
 	return out
 }
 
-// report prints the figures, and fails the test for one that is beyond the promise.
-func (k kills) report(t *testing.T) {
-	t.Helper()
+// table is the figures.
+func (k kills) table() string {
 	var text strings.Builder
 	fmt.Fprintf(&text, "%d kills\n%-22s %6s %8s %8s   %6s %8s %8s\n", len(k),
 		"service", "busy", "median", "worst", "idle", "median", "worst")
@@ -52,13 +51,21 @@ func (k kills) report(t *testing.T) {
 		fmt.Fprintf(&text, "%-22s %6d %8s %8s   %6d %8s %8s\n", name,
 			len(busy), median(busy), worst(busy), len(idle), median(idle), worst(idle))
 	}
-	t.Log(text.String())
+	return text.String()
+}
+
+// report prints the figures, and fails the test for one that is beyond the promise.
+func (k kills) report(t *testing.T) {
+	t.Helper()
+	t.Log(k.table())
+	found.kills(k)
+	found.fault(rowRandomKill, len(k))
 	limit := takeOver
 	if *chaos == 0 {
 		limit *= 2 // the short form shares two cores with every other test
 	}
 	for _, one := range k {
-		if one.took > limit {
+		if one.took > limit && !one.idle { // how fast a process starts is the machine's promise
 			t.Errorf("%s, killed at its act %d, was back after %s; the contract says %s", one.service, one.after, one.took, takeOver)
 		}
 	}

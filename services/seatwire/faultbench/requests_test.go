@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/streams"
@@ -40,10 +41,15 @@ func binaryMode(e events.Event) *nats.Msg {
 	}
 }
 
-// put stores a message, and tries until the broker confirms it, as any publisher does: the same event twice is one.
+// put stores a message, and tries until the broker confirms it, as any publisher does. The id is of this one call, so
+// that an answer that comes too late does not store the message twice.
 func (b *Bench) put(subject string, m *nats.Msg) {
 	b.t.Helper()
 	m.Subject = subject
+	if m.Header == nil {
+		m.Header = nats.Header{}
+	}
+	m.Header.Set(nats.MsgIdHdr, nuid.Next())
 	b.Await(startLimit, "the broker stores a message", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
@@ -93,7 +99,8 @@ func (b *Bench) wantDone(o events.RosterPublished) {
 // outcome is one roster.published event.
 type outcome struct {
 	events.RosterPublished
-	sequence uint64
+	connection string
+	sequence   uint64
 	// at is when the bench saw it.
 	at time.Time
 }
@@ -156,7 +163,7 @@ func (c *outcomes) take(msg *jetstream.RawStreamMsg) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.next = msg.Sequence + 1
-	o := outcome{sequence: msg.Sequence, at: time.Now()}
+	o := outcome{connection: events.ConnectionOf(msg.Subject), sequence: msg.Sequence, at: time.Now()}
 	if event, err := events.Read(msg.Header, msg.Data); err == nil {
 		_ = json.Unmarshal(event.Data, &o.RosterPublished) // what is not readable answers nobody, and the judges say so
 	}

@@ -31,10 +31,9 @@ func TestUpgrade_oldAndNewSideBySide(t *testing.T) {
 	rng := draw(t, 300)
 	b := Start(t, Options{
 		People: 400, Connections: []string{"acme", "globex"}, Replicas: 2, BatchSize: 20, Latency: 5 * time.Millisecond, Programs: old,
-		Deprovision: "apply: auto, batchMaxUsers: 5, batchMaxAge: 200ms, maxUsersPerBatchAuto: 1000, maxUsers24hAuto: 1000000, " +
-			"verifyEvery: 100ms, verifyWithin: 20m",
+		Deprovision: layoffRules(5),
 	})
-	l := newLayoffs(b, rng)
+	l := newLayoffs(b, rng, "acme")
 	l.began = time.Now()
 	b.wantDone(b.Sync("acme"))
 	step := 0
@@ -47,7 +46,6 @@ func TestUpgrade_oldAndNewSideBySide(t *testing.T) {
 			}
 		}
 	}
-	l.due = leavingPerStep * step
 	l.Await(layoffLimit, "every request is settled", l.over)
 	for _, connection := range b.options.Connections {
 		b.wantDone(b.Sync(connection))

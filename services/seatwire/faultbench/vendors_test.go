@@ -3,6 +3,7 @@ package faultbench
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -66,8 +67,12 @@ func newVendors(t *testing.T, o Options, ring func()) *vendors {
 		switches := pluralsightsim.DefaultSwitches()
 		switches.Latency = pluralsightsim.Duration(o.Latency)
 		plan.Switches = &switches
-		plans = append(plans, plan.Generate(o.People, *seed+uint64(i)))
-		apps = append(apps, productivsim.App{ID: appOf(name), AccessTokens: []string{tokenPrefix + name}})
+		people := o.People
+		if i > 0 {
+			people = o.Others
+		}
+		plans = append(plans, plan.Generate(people, *seed+uint64(i)))
+		apps = append(apps, productivsim.App{ID: appOf(name), AccessTokens: []string{tokenPrefix + name}, Users: foreign()})
 	}
 	slow := productivsim.DefaultSwitches()
 	slow.Latency = productivsim.Duration(o.Latency)
@@ -172,4 +177,8 @@ func (v *vendors) each(since time.Time, visit func(act) bool) {
 
 func of(service string) func(act) bool {
 	return func(a act) bool { return a.by.service == service }
+}
+
+func sends(base string) func(act) bool {
+	return func(a act) bool { return strings.HasPrefix(a.subject, base+".") }
 }
