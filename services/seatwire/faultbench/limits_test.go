@@ -51,7 +51,7 @@ func TestLimits_fullDeadLetters(t *testing.T) {
 		}
 		w.round(func() {
 			w.Await(startLimit, "the stage says that it waits", func() bool {
-				return strings.Contains(w.replicas[streams.Deprovisioner][0].text(), "cannot store a dead letter")
+				return strings.Contains(w.replicas[streams.Deprovisioner][0].text(), "cannot store dead letters")
 			})
 			w.pass()
 			found.tests(backPressure, bad)
