@@ -201,7 +201,7 @@ func (b *Bench) wantLetters() {
 
 // deadLetters are all messages that any stage gave up on.
 func (b *Bench) deadLetters() (letters []*jetstream.RawStreamMsg) {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
 	for msg, err := range streams.Read(ctx, b.js, streams.DeadLetters, events.DeadLetterSubject+".>", 1) {
 		if err != nil {
