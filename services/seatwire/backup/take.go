@@ -109,7 +109,7 @@ func again(ctx context.Context, try func() error) error {
 			return err
 		}
 		if n == tries {
-			// Not wrapped: whoever calls this within another attempt must not try again.
+			//nolint:errorlint // not wrapped: whoever calls this within another attempt must not try again
 			return fmt.Errorf("%s, %d times in a row: take the backup at a quieter moment, or stop the services for it", err, n)
 		}
 		select {
