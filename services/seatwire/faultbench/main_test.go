@@ -39,7 +39,7 @@ func TestMain(m *testing.M) {
 		*seed = uint64(time.Now().UnixNano())
 	}
 	// The default is as many tests at once as there are processors; these wait for take-overs nearly all the time.
-	if err := flag.Set("test.parallel", "20"); err != nil {
+	if err := flag.Set("test.parallel", "16"); err != nil {
 		panic(err) // the flag is go test's own
 	}
 	goleak.VerifyTestMain(built{m})

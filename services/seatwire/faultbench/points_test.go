@@ -48,7 +48,7 @@ func often(long int) int {
 // too late: after each the list is right and every request has one answer. A point that is not reached fails.
 func TestKillPoints_sync(t *testing.T) {
 	t.Parallel()
-	const lanes = 13 // of two points each: a point costs an ack wait, in which the machine has nothing to do
+	const lanes = 9 // of three points each: a point costs an ack wait, in which the machine has nothing to do
 	for lane := range lanes {
 		t.Run(fmt.Sprintf("lane %d", lane), func(t *testing.T) {
 			t.Parallel()
@@ -113,7 +113,7 @@ var layoffStrikes = []strike{
 // TestKillPoints_layoffs dies at each named point of the deprovisioner: everybody is removed once and settled once.
 func TestKillPoints_layoffs(t *testing.T) {
 	t.Parallel()
-	const lanes = 8
+	const lanes = 6
 	for lane := range lanes {
 		t.Run(fmt.Sprintf("lane %d", lane), func(t *testing.T) {
 			t.Parallel()
