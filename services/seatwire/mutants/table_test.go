@@ -20,8 +20,7 @@ var table = []mutant{
 	{
 		name: "ack before ledger", invariant: "I-01",
 		edits: []edit{{deprovisioner + "/intake.go",
-			"	select {\n	case err := <-entry.done:\n		return err\n",
-			"	select {\n	default:\n		return nil\n"}},
+			"		case err := <-entry.done:\n			return err\n", "		default:\n			return nil\n"}},
 		dir: deprovisioner, judge: "TestIntakeAnswersAfterTheLedger",
 	},
 	{
