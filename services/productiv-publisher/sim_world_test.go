@@ -439,6 +439,10 @@ func (k simKV) Get(_ context.Context, key string) (jetstream.KeyValueEntry, erro
 	return simEntry{v: v}, nil
 }
 
+func (k simKV) Put(ctx context.Context, key string, value []byte) (uint64, error) {
+	return k.Update(ctx, key, value, k.state.values[key].revision)
+}
+
 func (k simKV) Update(_ context.Context, key string, value []byte, last uint64) (revision uint64, err error) {
 	write := func() error {
 		if k.state.values[key].revision != last {

@@ -102,13 +102,14 @@ func (g *guarded) start(name string, open func(*stage.Stage) (stage.Service, err
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	g.registries[name], g.logs[name] = prometheus.NewRegistry(), &safeLog{}
-	health := process.NewHealth(g.registries[name])
+	registry, log := prometheus.NewRegistry(), &safeLog{}
+	g.registries[name], g.logs[name] = registry, log
+	health := process.NewHealth(registry)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	program := stage.Main(name, 0, open)
 	go func() {
-		done <- program.Run(ctx, &process.Process{Name: name, Config: cfg, Log: slog.New(slog.NewJSONHandler(g.logs[name], nil)), Registry: g.registries[name], Health: health})
+		done <- program.Run(ctx, &process.Process{Name: name, Config: cfg, Log: slog.New(slog.NewJSONHandler(log, nil)), Registry: registry, Health: health})
 	}()
 	g.t.Cleanup(func() {
 		cancel()
