@@ -16,9 +16,10 @@
 //
 // Package bus carries messages: watermill's router over a subscriber of our own. A message is acknowledged when its
 // handler returned nil or its dead letter is stored, and never otherwise. One that came back without an answer, as
-// after a crash, is handled in a process of its own; what the broker gave up on is looked for and kept. A lane is a durable with one message in
-// hand: what must not run twice at once for one connection runs through one. Package state is small durable state
-// under compare-and-set; together with the lane it lets exactly one process act, even when another believes it may.
+// after a crash, is handled in a process of its own; what the broker gave up on is looked for and kept. A lane is a
+// durable with one message in hand: what must not run twice at once for one connection runs through one. Package state
+// is small durable state under compare-and-set; together with the lane it lets exactly one process act, even when
+// another believes it may.
 //
 // # The vendors
 //
@@ -36,5 +37,9 @@
 // # Here
 //
 // One file per command. up.go composes the services in one process; demo.go and story.go play them against the
-// simulators and check every figure; package faultbench attacks the real programs, package bench measures them.
+// simulators and check every figure. Package natsconfig writes what NATS servers need to run all this with least
+// privilege, package nack says the topology in Kubernetes' words, package backup copies the state out and back.
+//
+// Package faultbench attacks the real programs, composetest the containers, mutants the tests themselves; package bench
+// measures.
 package seatwire

@@ -6,7 +6,7 @@
 // In go test it only proves that every bug can still be planted: its old text stands exactly once, and what takes its
 // place is Go. With -mutants it runs them all and prints the table (make mutants). A bug that nobody notices is a
 // failure, and so is one that the compiler notices, or another test than the one named, or a named test that fails
-// without the bug. See deploy/decisions/0010-mutants-by-overlay.md for why this is no set of build tags.
+// without the bug. See deploy/decisions/0009-mutants-by-overlay.md for why this is no set of build tags.
 //
 // The invariants are those of shared/research/reliability.md, section 3.1.
 package mutants
