@@ -29,6 +29,8 @@ type book struct {
 	// cancels wait for their request, by its key, until cancelEnds.
 	cancels    map[string]deprovision.Cancel
 	cancelEnds *agenda
+	// ended are the requests that ended in this step: a cancel that comes with it was looked up before.
+	ended map[string]bool
 	// waiting are requests ready for a batch, by retainPrivileges; later holds those whose time has not come.
 	waiting map[bool]*queue
 	later   *agenda
@@ -62,7 +64,7 @@ func newBook(r rules) *book {
 	return &book{
 		rules: r, open: map[string]*deprovision.Request{}, batches: map[string]*deprovision.Batch{},
 		members: map[string]map[string][]*deprovision.Request{}, locks: map[string]string{}, parked: map[string][]string{},
-		cancels: map[string]deprovision.Cancel{}, later: &agenda{}, cancelEnds: &agenda{},
+		cancels: map[string]deprovision.Cancel{}, ended: map[string]bool{}, later: &agenda{}, cancelEnds: &agenda{},
 		waiting: map[bool]*queue{false: newQueue(), true: newQueue()},
 	}
 }
@@ -105,6 +107,7 @@ func (b *book) finish(now time.Time) effects {
 	out := b.out
 	out.saves = ordered(out.saves)
 	b.out = effects{}
+	clear(b.ended)
 	return out
 }
 

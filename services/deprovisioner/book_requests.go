@@ -11,13 +11,21 @@ import (
 	"github.com/seatwire/seatwire/pkg/roster"
 )
 
-// arrive takes in a request that the intake wrote. One that was rejected there is over already.
+// arrive takes in a request that the intake wrote. One that was rejected there is over already, and a cancel that waits
+// for it too late.
 func (b *book) arrive(r deprovision.Request, now time.Time) {
-	if !r.Open() || b.open[r.Key] != nil {
+	c, withdrawn := b.cancels[r.Key]
+	switch {
+	case b.open[r.Key] != nil:
+		return
+	case !r.Open() && withdrawn:
+		b.endCancel(c, deprovision.CancelLate, now)
+		return
+	case !r.Open():
 		return
 	}
 	b.open[r.Key] = &r
-	if c, ok := b.cancels[r.Key]; ok {
+	if withdrawn {
 		b.endCancel(c, deprovision.CancelApplied, now)
 		b.end(&r, judgement{outcome: deprovision.OutcomeCancelled}, now)
 		return
@@ -57,7 +65,7 @@ func (b *book) withdraw(c deprovision.Cancel, over bool, now time.Time) {
 	}
 	r := b.open[c.Target]
 	switch {
-	case over:
+	case over || b.ended[c.Target]:
 		b.endCancel(c, deprovision.CancelLate, now)
 	case r == nil:
 		if older, waits := b.cancels[c.Target]; waits && older.Key != c.Key {
@@ -74,7 +82,9 @@ func (b *book) withdraw(c deprovision.Cancel, over bool, now time.Time) {
 }
 
 func (b *book) endCancel(c deprovision.Cancel, state string, now time.Time) {
-	delete(b.cancels, c.Target)
+	if b.cancels[c.Target].Key == c.Key { // another may wait for the same request
+		delete(b.cancels, c.Target)
+	}
 	c.State, c.At = state, now
 	b.out.saves = append(b.out.saves, save{deprovision.CancelSubject(c.Connection, c.Key), c})
 }
@@ -91,6 +101,7 @@ func (b *book) end(r *deprovision.Request, j judgement, now time.Time) {
 	*r = settled(*r, j.outcome, j.reason, now)
 	b.saveRequest(r)
 	delete(b.open, r.Key)
+	b.ended[r.Key] = true
 	b.waiting[r.Retain].drop(r.Key)
 	batch := b.batches[r.BatchID]
 	if batch == nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"github.com/seatwire/seatwire/pkg/config"
@@ -149,6 +150,49 @@ func TestHistoryStaysSmallAndTellsTheNewest(t *testing.T) {
 	r = moved(r, "last", "", time.Unix(1e6, 0))
 	if len(r.History) != maxHistory || r.History[0].State != "0" || len(r.History[r.Told:]) != 1 || r.History[r.Told].State != "last" {
 		t.Errorf("%d entries, %d told", len(r.History), r.Told)
+	}
+}
+
+// TestWithdraw_comesToAnEnd: no cancel waits for a request that was there, whatever came together, and none is left behind.
+func TestWithdraw_comesToAnEnd(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	open := deprovision.Request{Connection: "acme", Key: "k", State: deprovision.Accepted, Email: "p@corp.example", AcceptedAt: now}
+	rejected := settled(open, deprovision.OutcomeRejected, deprovision.ReasonStale, now)
+	cancel := func(key string) deprovision.Cancel {
+		return deprovision.Cancel{Connection: "acme", Key: key, Target: "k", State: deprovision.CancelWaiting, AcceptedAt: now}
+	}
+	first, second := withdrawn{cancel: cancel("1")}, withdrawn{cancel: cancel("2")}
+	for name, c := range map[string]struct {
+		held  contents
+		steps [][]input
+		want  map[string]string
+	}{
+		"the request is rejected": {steps: [][]input{{first}, {arrived{rejected}}}, want: map[string]string{"1": deprovision.CancelLate}},
+		"another is heard before the rejected request": {
+			steps: [][]input{{first}, {withdrawn{cancel("2"), true}}, {arrived{rejected}}},
+			want:  map[string]string{"1": deprovision.CancelLate, "2": deprovision.CancelLate}},
+		"two together": {steps: [][]input{{arrived{open}}, {first, second}},
+			want: map[string]string{"1": deprovision.CancelApplied, "2": deprovision.CancelLate}},
+		"two around their request": {steps: [][]input{{first, arrived{open}, second}},
+			want: map[string]string{"1": deprovision.CancelApplied, "2": deprovision.CancelLate}},
+		"two at a takeover": {held: contents{requests: []deprovision.Request{open}, cancels: []withdrawn{first, second}},
+			want: map[string]string{"1": deprovision.CancelApplied, "2": deprovision.CancelLate}},
+	} {
+		b := newBook(rulesFor(config.DefaultConnection("acme"), config.Default().Retry))
+		saves := b.load(c.held, now).saves
+		for _, inputs := range c.steps {
+			saves = append(saves, b.step(now, inputs...).saves...)
+		}
+		got := map[string]string{}
+		for _, s := range saves {
+			if c, ok := s.document.(deprovision.Cancel); ok {
+				got[c.Key] = c.State
+			}
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" || len(b.cancels) > 0 {
+			t.Errorf("%s: %d wait; %s", name, len(b.cancels), diff)
+		}
 	}
 }
 

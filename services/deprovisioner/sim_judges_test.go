@@ -219,4 +219,14 @@ func (w *world) judgeEnd() {
 	}
 }
 
+// judgeCancel: only a cancel whose request the lane never heard of is given up for its age.
+func (w *world) judgeCancel(c deprovision.Cancel) {
+	subject := deprovision.RequestSubject("acme", c.Target)
+	unheard := slices.ContainsFunc(w.feed, func(d simDocument) bool { return d.subject == subject })
+	old := w.now.Sub(c.AcceptedAt) >= w.rules.MaxEventAge
+	if c.State == deprovision.CancelExpired && old && w.requestByKey(c.Target).Key != "" && !unheard {
+		simulation.Violated("I-01", "a cancel is given up, and its request was there")
+	}
+}
+
 func identityOf(publisher, source, id string) string { return publisher + " " + source + " " + id }

@@ -647,6 +647,9 @@ func (k simKeeper) commit(_ context.Context, saves []save) (map[string]uint64, e
 				simulation.Violated("I-01", "a settled request is written again")
 			}
 		}
+		if c, ok := s.document.(deprovision.Cancel); ok {
+			k.w.judgeCancel(c)
+		}
 		written[s.subject] = k.w.ledger.put(k.w, s.subject, s.document, k.t.fence)
 		if d := k.w.ledger.docs[k.w.ledger.at[s.subject]]; d.document.document != nil {
 			k.w.feed = append(k.w.feed, d) // the lane hears its own echo
