@@ -83,7 +83,7 @@ type Approval struct {
 	SHA256 string    `json:"sha256"`
 }
 
-// Auto is the approver's name when a batch is inside every guard of apply: auto.
+// Auto is the approver's name when a batch is inside every guard of apply: auto. No person decides under it.
 const Auto = "auto"
 
 // Batch is a sealed file and what became of it.

@@ -87,6 +87,9 @@ var ErrDecided = errors.New("the batch does not wait for a decision")
 // ErrOtherContent says that the sealed file is not the one that the person means.
 var ErrOtherContent = errors.New("the sealed file has another sha256")
 
+// ErrNobody says that the decision names no person; Auto is the configuration's own name.
+var ErrNobody = errors.New("a decision needs a person's name")
+
 // Show returns the batch with this id, of any connection.
 func (l *Ledger) Show(ctx context.Context, batchID string) (Batch, error) {
 	if batchID == "" || strings.ContainsAny(batchID, ".*> \t\r\n") {
@@ -134,8 +137,8 @@ func (l *Ledger) Decide(ctx context.Context, batchID, by, sha256 string, approve
 	switch {
 	case err != nil:
 		return b, err
-	case strings.TrimSpace(by) == "":
-		return b, errors.New("a decision needs a name")
+	case strings.TrimSpace(by) == "", strings.EqualFold(strings.TrimSpace(by), Auto):
+		return b, ErrNobody
 	case b.State != BatchHeld:
 		return b, fmt.Errorf("%w: it is %s", ErrDecided, b.State.Public())
 	case sha256 != "" && !strings.EqualFold(sha256, b.SHA256):

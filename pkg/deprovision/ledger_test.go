@@ -56,8 +56,10 @@ func TestDecideOnceAndOnlyWhatIsHeld(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := l.Decide(t.Context(), "b1", " ", "", true); err == nil {
-		t.Error("a decision without a name was taken")
+	for _, by := range []string{" ", Auto, " Auto"} {
+		if _, err := l.Decide(t.Context(), "b1", by, "", true); !errors.Is(err, ErrNobody) {
+			t.Errorf("a decision by %q: %v", by, err)
+		}
 	}
 	if _, err := l.Decide(t.Context(), "b1", "ada", "AB", true); err != nil {
 		t.Fatal(err)

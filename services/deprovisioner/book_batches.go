@@ -139,10 +139,10 @@ func (b *book) refuseRows(batch *deprovision.Batch, refused []string, now time.T
 	b.dissolve(batch, note, now)
 }
 
-// decideHold takes in a person's decision. One about another hold, or other bytes, decides nothing.
+// decideHold takes in a person's decision. One about another hold, or other bytes, or in no person's name, decides nothing.
 func (b *book) decideHold(d deprovision.Decision, now time.Time) {
-	batch := b.batches[d.BatchID]
-	if batch == nil || batch.State != deprovision.BatchHeld || d.Hold != batch.Hold || d.By == "" || !strings.EqualFold(d.SHA256, batch.SHA256) {
+	batch, named := b.batches[d.BatchID], d.By != "" && d.By != deprovision.Auto
+	if batch == nil || batch.State != deprovision.BatchHeld || d.Hold != batch.Hold || !named || !strings.EqualFold(d.SHA256, batch.SHA256) {
 		return
 	}
 	if !d.Approve {

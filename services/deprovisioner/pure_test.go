@@ -98,6 +98,22 @@ func TestAuthoriseSaysNoToEveryDoubt(t *testing.T) {
 	}
 }
 
+// Under the configuration's own name an approval would not expire, and would not hold in review.
+func TestDecideHold_takesAPersonsWordOnly(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
+	for by, want := range map[string]deprovision.BatchState{
+		"": deprovision.BatchHeld, deprovision.Auto: deprovision.BatchHeld, "ada": deprovision.BatchApproved,
+	} {
+		b := newBook(rulesFor(config.DefaultConnection("acme"), config.Default().Retry))
+		b.batches["b1"] = &deprovision.Batch{ID: "b1", State: deprovision.BatchHeld, Hold: 1, SHA256: "ab"}
+		b.decideHold(deprovision.Decision{BatchID: "b1", Hold: 1, Approve: true, By: by, SHA256: "ab", At: now}, now)
+		if got := b.batches["b1"].State; got != want {
+			t.Errorf("by %q: %s, want %s", by, got, want)
+		}
+	}
+}
+
 func TestProtectGlobs(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {

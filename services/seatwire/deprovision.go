@@ -312,6 +312,8 @@ func batchError(id string, err error) error {
 		return plain("batch %s does not wait for a decision; seatwire deprovision show %s tells its state", id, id)
 	case errors.Is(err, deprovision.ErrOtherContent):
 		return plain("batch %s has another sha256; look at it again: seatwire deprovision show %s", id, id)
+	case errors.Is(err, deprovision.ErrNobody):
+		return plain("a decision needs a person's name, and %q is the configuration's own", deprovision.Auto)
 	default:
 		return err
 	}

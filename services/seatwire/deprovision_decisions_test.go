@@ -33,7 +33,7 @@ func TestDeprovision_reviewWaitsForOneDecisionAboutTheseBytes(t *testing.T) {
 	}{
 		{2, []string{first.BatchID}}, {2, []string{"--by", "grace"}}, {2, []string{first.BatchID, second.BatchID, "--by", "grace"}},
 		{1, []string{"nosuchbatch", "--by", "grace"}}, {1, []string{first.BatchID, "--by", "grace", "--sha256", second.SHA256}},
-		{1, []string{first.BatchID, "--by", "grace", "--sha256", "00"}},
+		{1, []string{first.BatchID, "--by", "grace", "--sha256", "00"}}, {1, []string{first.BatchID, "--by", "auto"}},
 	} {
 		if got := approve(c.args[0], c.args[1:]...); got != c.code {
 			t.Errorf("approve %v: exit %d, want %d", c.args, got, c.code)
