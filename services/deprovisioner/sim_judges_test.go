@@ -30,8 +30,8 @@ type books struct {
 	auto []deprovision.SpentEntry
 	// mayGo are the people of files that were sent.
 	mayGo map[string]bool
-	// looked is what the last look before sending saw.
-	looked *people
+	// looked is what the last look before sending a batch saw.
+	looked map[string]*people
 	// settled is the outcome of each request that the world was told; told are the ids of all events.
 	settled map[string]string
 	told    map[string]bool
@@ -40,17 +40,17 @@ type books struct {
 func newBooks() books {
 	return books{
 		accepted: map[string]string{}, refused: map[uint64]bool{}, approved: map[string]int{}, submitted: map[string]time.Time{},
-		read: map[string]time.Time{}, sent: map[string]bool{}, mayGo: map[string]bool{}, settled: map[string]string{}, told: map[string]bool{},
+		read: map[string]time.Time{}, sent: map[string]bool{}, looked: map[string]*people{}, mayGo: map[string]bool{}, settled: map[string]string{}, told: map[string]bool{},
 	}
 }
 
 // judgeFile is everything that must hold when bytes reach Pluralsight with dryRun=false.
 func (w *world) judgeFile(o pluralsight.Order, lines []pluralsight.Row) {
 	c, sending := w.answering.(callApply)
-	if !sending || w.answeringOld && w.now.Sub(w.lostAt) > sendWindow {
+	b := c.batch
+	if !sending || w.now.Sub(b.SubmittedAt) > sendWindow {
 		simulation.Violated("I-07", "a file from who is not at work")
 	}
-	b := c.batch
 	stored, _ := newest[deprovision.Batch](w, deprovision.BatchSubject("acme", b.ID))
 	byPerson := c.approval.By != deprovision.Auto
 	switch {
@@ -66,6 +66,8 @@ func (w *world) judgeFile(o pluralsight.Order, lines []pluralsight.Row) {
 		simulation.Violated("I-02", "review sent a file that nobody approved")
 	case byPerson && w.books.approved[b.ID] != stored.Hold:
 		simulation.Violated("I-02", "hold %d was approved, and this is hold %d", w.books.approved[b.ID], stored.Hold)
+	case w.books.looked[b.ID] == nil:
+		simulation.Violated("I-02", "sent without looking who is meant")
 	case w.books.sent[b.ID]:
 		simulation.Violated("I-12", "the same file again, although it may have arrived")
 	case len(lines) > maxRows || len(lines) != len(b.Rows):
@@ -86,7 +88,7 @@ func (w *world) judgeAuto(b deprovision.Batch) {
 		simulation.Violated("I-08", "%d people at once without a person", len(b.Rows))
 	}
 	w.books.auto = slices.DeleteFunc(w.books.auto, func(e deprovision.SpentEntry) bool { return e.BatchID == b.ID })
-	w.books.auto = append(w.books.auto, deprovision.SpentEntry{BatchID: b.ID, At: w.now, Users: len(b.Rows)})
+	w.books.auto = append(w.books.auto, deprovision.SpentEntry{BatchID: b.ID, At: b.SubmittedAt, Users: len(b.Rows)})
 	if people := spentToday(deprovision.Spent{Entries: w.books.auto}, w.now); people > w.asking.MaxUsers24hAuto {
 		simulation.Violated("I-08", "%d people within a day without a person", people)
 	}
@@ -95,11 +97,12 @@ func (w *world) judgeAuto(b deprovision.Batch) {
 // judgeRow: one line of a file is one unprotected person, whom every request in it means, freshly and still.
 func (w *world) judgeRow(b deprovision.Batch, row deprovision.Row, line pluralsight.Row) {
 	id := row.PsUserID
-	u, known := w.books.looked.byID[id]
+	looked := w.books.looked[b.ID]
+	u, known := looked.byID[id]
 	switch addresses := append([]string{u.Email}, u.AdditionalEmails...); {
 	case !known || line.Email != u.Email || line.ID != id && line.ID != u.CurrentSSOIdentifier:
 		simulation.Violated("I-04", "the line %v is not person %s", line, id)
-	case w.rules.ProtectAdmins && w.books.looked.adminIDs[id]:
+	case w.rules.ProtectAdmins && looked.adminIDs[id]:
 		simulation.Violated("I-04", "an admin is in a file")
 	case w.rules.protected(addresses...):
 		simulation.Violated("I-04", "a protected person is in a file")
