@@ -13,7 +13,8 @@ import (
 func TestObserve_AsksForMetricsThatExist(t *testing.T) {
 	t.Parallel()
 	declared := textOf(t, "../../pkg", ".go") + textOf(t, "..", ".go")
-	asked := regexp.MustCompile(`\b(seatwire|deprovisioner)_[a-z_]+`).FindAllString(textOf(t, "../../deploy/observe", ".yml", ".json"), -1)
+	asking := textOf(t, "../../deploy/observe", ".yml", ".json") + textOf(t, "../../deploy/helm/seatwire", "alerts.yaml")
+	asked := regexp.MustCompile(`\b(seatwire|deprovisioner)_[a-z_]+`).FindAllString(asking, -1)
 	if len(asked) < 10 {
 		t.Fatalf("only %d names are asked for", len(asked))
 	}
