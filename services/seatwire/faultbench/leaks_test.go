@@ -17,7 +17,7 @@ func (b *Bench) wantNoLeak() {
 			if leak.MatchString(line) {
 				found.violation(b.t, noLeaks, "%s logged a secret or an address; %d characters into the line", p.service, leak.FindStringIndex(line)[0])
 			}
-			if !json.Valid([]byte(line)) {
+			if !p.mayCrash() && !json.Valid([]byte(line)) {
 				found.violation(b.t, noLeaks, "%s logged a line that is no JSON: %.100s", p.service, line)
 			}
 		}

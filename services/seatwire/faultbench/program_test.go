@@ -54,8 +54,10 @@ type program struct {
 	ended  chan struct{} // closed when the process and its log came to an end
 	frozen bool
 	// doomed says that we end it, or gave an order that does; alone counts the ends that nobody asked for.
-	doomed  bool
-	alone   int
+	doomed bool
+	alone  int
+	// crashes says that an order lets the Go runtime have the last word, which is no JSON, in the process or its child.
+	crashes bool
 	logs    bytes.Buffer
 	unread  []byte
 	address string
@@ -180,6 +182,9 @@ func (p *program) arm(t testing.TB, point failpoint.Point, o failpoint.Order) {
 	if o.Action != failpoint.Panic {
 		p.doom()
 	}
+	p.mu.Lock()
+	p.crashes = p.crashes || o.Action != failpoint.Kill && o.Action != failpoint.Exit
+	p.mu.Unlock()
 	if err := failpoint.Arm(p.orders, point, o); err != nil {
 		t.Fatal(err)
 	}
@@ -243,6 +248,13 @@ func (p *program) text() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.logs.String()
+}
+
+// mayCrash reports whether some of text may be the Go runtime's.
+func (p *program) mayCrash() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.crashes
 }
 
 // tail is the last lines of text.
