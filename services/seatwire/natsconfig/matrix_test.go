@@ -1,9 +1,9 @@
 package natsconfig
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/seatwire/seatwire/pkg/config"
+	"github.com/seatwire/seatwire/pkg/natstest"
 	"github.com/seatwire/seatwire/pkg/streams"
 )
 
@@ -199,7 +200,7 @@ func TestMatrix(t *testing.T) {
 		if err := nc.FlushTimeout(patience); err != nil {
 			t.Fatal(err)
 		}
-		await(t, fmt.Sprintf("%s is refused everything", user), func() bool { return noted.len() == len(tried) })
+		natstest.Eventually(t, patience, user+" is refused everything", func(context.Context) bool { return noted.len() == len(tried) })
 		for subject := range tried {
 			if noted.subjects[subject] == 0 {
 				t.Errorf("%s was not refused %s", user, subject)
@@ -216,21 +217,6 @@ func (i *installation) ears(may streams.Permissions) (subjects []string) {
 		all = append(all, "_INBOX_"+user+".>")
 	}
 	return slices.DeleteFunc(all, func(s string) bool { return slices.Contains(may.Subscribe, s) })
-}
-
-func await(t *testing.T, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.NewTimer(patience)
-	defer deadline.Stop()
-	look := time.NewTicker(5 * time.Millisecond)
-	defer look.Stop()
-	for !condition() {
-		select {
-		case <-look.C:
-		case <-deadline.C:
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
 }
 
 // Nobody else may, whatever the table of grants says: the rules are written out once more, by effect.
@@ -330,8 +316,8 @@ func TestBroker_doesNotCheckReplySubjects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	await(t, "the answer lies in the state bucket", func() bool {
-		info, err := bucket.Info(t.Context())
+	natstest.Eventually(t, patience, "the answer lies in the state bucket", func(ctx context.Context) bool {
+		info, err := bucket.Info(ctx)
 		return err == nil && info.State.Msgs == 1
 	})
 }
