@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
@@ -128,26 +129,29 @@ func (t *turn) applied(ctx context.Context) error {
 }
 
 // deletions are the entries that a plan deletes: keys with their folded addresses.
-func (t *turn) deletions(ctx context.Context, plan roster.Plan) (map[personKey]string, error) {
-	deleted := map[personKey]string{}
+func (t *turn) deletions(ctx context.Context, plan roster.Plan) (map[personKey][]string, error) {
+	deleted := map[personKey][]string{}
 	for i := range plan.Deletes {
 		users, err := t.chunk(ctx, plan, chunkRemove, i)
 		if err != nil {
 			return nil, err
 		}
 		for _, u := range users {
-			deleted[keyOf(u.AppUserID)] = roster.FoldEmail(u.Email)
+			key := keyOf(u.AppUserID)
+			deleted[key] = append(deleted[key], roster.FoldEmail(u.Email))
 		}
 	}
 	return deleted, nil
 }
 
 // disown takes deleted entries out of the ledger. An active person whose second entry was deleted stays in it: the
-// roster's own entry was added to the ledger when it was sent.
-func (t *turn) disown(ctx context.Context, deleted map[personKey]string) error {
+// roster's own entry was added to the ledger when it was sent. Who has another entry that nothing may delete yet stays
+// ours under that one, or nobody would ever delete it.
+func (t *turn) disown(ctx context.Context, deleted map[personKey][]string) error {
 	if len(deleted) == 0 {
 		return nil
 	}
+	left := t.left(deleted)
 	next, err := t.newLedger(ctx)
 	if err != nil {
 		return err
@@ -156,14 +160,30 @@ func (t *turn) disown(ctx context.Context, deleted map[personKey]string) error {
 		if err != nil {
 			return err
 		}
-		if email, gone := deleted[keyOf(o.AppUserID)]; gone && email == roster.FoldEmail(o.Email) {
-			continue
+		key := keyOf(o.AppUserID)
+		if slices.Contains(deleted[key], roster.FoldEmail(o.Email)) {
+			email, more := left[key]
+			if !more {
+				continue
+			}
+			o.Email = email
 		}
 		if err := next.add(ctx, o); err != nil {
 			return err
 		}
 	}
 	return next.commit(ctx)
+}
+
+// left are the entries of deleted people that are listed and were not deleted: keys with addresses.
+func (t *turn) left(deleted map[personKey][]string) map[personKey]string {
+	left := map[personKey]string{}
+	for _, s := range t.stale {
+		if key := keyOf(s.id); !slices.Contains(deleted[key], roster.FoldEmail(s.pair.email)) {
+			left[key] = s.pair.email
+		}
+	}
+	return left
 }
 
 // sealed reads the bytes of one chunk.

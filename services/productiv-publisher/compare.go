@@ -71,7 +71,7 @@ type comparison struct {
 	leavers []pair
 	stale   []stalePair
 	// unfinished are the entries that an interrupted plan was to delete; those that are not listed any more stay in it.
-	unfinished map[personKey]string
+	unfinished map[personKey][]string
 	// gone are the addresses of leavers, so that people are counted, not entries.
 	gone map[uint64]struct{}
 	// foreign is how many entries are not ours; absent how many owned people have no evidence for one sweep.
@@ -205,6 +205,7 @@ func (t *turn) compare(ctx context.Context, p *people) (c *comparison, err error
 		}
 		c.see(u)
 	}
+	t.stale = c.stale
 	if t.Plan != nil {
 		if err := t.reconsider(ctx, c.unfinished); err != nil {
 			return nil, err
@@ -216,7 +217,7 @@ func (t *turn) compare(ctx context.Context, p *people) (c *comparison, err error
 
 // reconsider corrects the counts after a crash in the middle of a deletion: it was counted before it was sent, and
 // counts for those who are really gone.
-func (t *turn) reconsider(ctx context.Context, gone map[personKey]string) error {
+func (t *turn) reconsider(ctx context.Context, gone map[personKey][]string) error {
 	if t.Plan.Next < t.Plan.Posts || t.Plan.Remembered != t.Plan.Next+1 {
 		return nil
 	}

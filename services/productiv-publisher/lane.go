@@ -39,6 +39,8 @@ type turn struct {
 	bisected int
 	// paused is what the guards were told.
 	paused bool
+	// stale are the second entries that the last comparison saw.
+	stale []stalePair
 }
 
 // deliver handles one message of the lane: a manifest, or a person's decision about a hold.

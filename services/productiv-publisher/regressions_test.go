@@ -255,3 +255,17 @@ func TestReplaceSingle_refusedPeopleLeaveTheListAsItIs(t *testing.T) {
 		w.lists(lines(crowd(3))...)
 	}
 }
+
+// Where Productiv lists pairs, a person's old entry has to stay as long as its address is somebody's who is not listed
+// yet. When the person leaves meanwhile, the old entry is still ours to delete.
+func TestReconcile_oldEntryOfALeaverGoesInTheEnd(t *testing.T) {
+	t.Parallel()
+	w := newBroker(t).newWorld(t, "acme", keys(byPair))
+	w.app.refuses = []string{"u2"}
+	w.publish([]roster.Person{active("u1", "p1@x"), active("u3", "p3@x")})
+	w.publish([]roster.Person{active("u1", "q1@x"), active("u2", "p1@x"), active("u3", "p3@x")})
+	w.publish([]roster.Person{gone("u1", "q1@x"), active("u2", "p1@x"), active("u3", "p3@x")})
+	w.lists("u1 p1@x", "u3 p3@x")
+	w.publish([]roster.Person{gone("u1", "q1@x"), active("u2", "p2@x"), active("u3", "p3@x")})
+	w.lists("u3 p3@x")
+}
