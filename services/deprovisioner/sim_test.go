@@ -10,9 +10,14 @@ import (
 
 // The simulation plays random histories of events, people, vendor moods, decisions, crashes and time.
 //
-//	sim_world_test.go   the clock, the broker's model, the ledger in memory, and what may happen next
-//	sim_plan_test.go    the vendor's model
-//	sim_judges_test.go  what must hold, by the invariants' numbers, judged on the models' own books
+//	sim_world_test.go     the clock, what may happen next, and the end of a history
+//	sim_senders_test.go   what other systems send and persons decide
+//	sim_intake_test.go    how replicas take in what was sent
+//	sim_lane_test.go      the replica that holds the lane, its calls and its crashes, and the one that lost it
+//	sim_ledger_test.go    the ledger in memory, written under the lane's fence
+//	sim_outcomes_test.go  what the world is told
+//	sim_plan_test.go      the vendor's model
+//	sim_judges_test.go    what must hold, by the invariants' numbers, judged on the models' own books
 //
 // What it plays against is the real code: intake's decisions, tenure, book, teller and vendor.
 func history(d simulation.Dice, tr *simulation.Trace) {
