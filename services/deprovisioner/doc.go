@@ -3,7 +3,8 @@
 // The way of one event, which is also the order of the files:
 //
 //	intake.go   decode, judge what needs no look at the plan, commit to the ledger in groups, acknowledge
-//	lane.go     one replica at a time works on a connection: load, then turn inputs into effects
+//	lane.go     one replica at a time holds a connection's lane
+//	tenure.go   its time with the lane: load, then turn inputs into effects
 //	book.go     the connection's open requests and batches in memory, and step: the pure decision
 //	request.go  what a request may become
 //	people.go   whom a request means, and whether that person may be touched
