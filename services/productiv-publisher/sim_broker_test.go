@@ -1,0 +1,126 @@
+package publisher
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/seatwire/seatwire/pkg/natstest/brokermodel"
+)
+
+// simStore is the streams as their readers see them.
+type simStore struct{ w *simWorld }
+
+func (s simStore) Read(_ context.Context, stream, filter string, sequence uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {
+	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
+		for _, m := range slices.Clone(s.w.streams[stream].Messages()) {
+			if m.Sequence >= sequence && matches(filter, m.Subject) &&
+				!yield(&jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Sequence, Header: m.Header, Data: m.Body}, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s simStore) Count(_ context.Context, stream, filter string) (n int, err error) {
+	for _, m := range s.w.streams[stream].Messages() {
+		if matches(filter, m.Subject) {
+			n++
+		}
+	}
+	return n, nil
+}
+
+func (s simStore) Purge(_ context.Context, stream, filter string) error {
+	s.w.streams[stream].Purge(func(m brokermodel.Message) bool { return matches(filter, m.Subject) })
+	return nil
+}
+
+// matches compares a subject with a filter that may have a * for a token.
+func matches(filter, subject string) bool {
+	for {
+		f, restF, moreF := strings.Cut(filter, ".")
+		s, restS, moreS := strings.Cut(subject, ".")
+		if f != "*" && f != s || moreF != moreS {
+			return false
+		}
+		if !moreF {
+			return true
+		}
+		filter, subject = restF, restS
+	}
+}
+
+// simState is a bucket: values under compare-and-set.
+type simState struct {
+	values map[string]simValue
+	last   uint64
+}
+
+type simValue struct {
+	body     []byte
+	revision uint64
+}
+
+// simJS opens the bucket, for a process or for nobody.
+type simJS struct {
+	jetstream.JetStream
+	state *simState
+	p     *process
+}
+
+func (j simJS) KeyValue(context.Context, string) (jetstream.KeyValue, error) {
+	return simKV{state: j.state, p: j.p}, nil
+}
+
+type simKV struct {
+	jetstream.KeyValue
+	state *simState
+	p     *process
+}
+
+type simEntry struct {
+	jetstream.KeyValueEntry
+	v simValue
+}
+
+func (e simEntry) Value() []byte    { return e.v.body }
+func (e simEntry) Revision() uint64 { return e.v.revision }
+
+func (k simKV) Get(_ context.Context, key string) (jetstream.KeyValueEntry, error) {
+	v, ok := k.state.values[key]
+	if !ok {
+		return nil, jetstream.ErrKeyNotFound
+	}
+	return simEntry{v: v}, nil
+}
+
+func (k simKV) Put(ctx context.Context, key string, value []byte) (uint64, error) {
+	return k.Update(ctx, key, value, k.state.values[key].revision)
+}
+
+func (k simKV) Update(_ context.Context, key string, value []byte, last uint64) (revision uint64, err error) {
+	write := func() error {
+		if k.state.values[key].revision != last {
+			return &jetstream.APIError{Code: 400, ErrorCode: jetstream.JSErrCodeStreamWrongLastSequence}
+		}
+		k.state.last++
+		revision = k.state.last
+		k.state.values[key] = simValue{slices.Clone(value), revision}
+		return nil
+	}
+	if k.p == nil {
+		err = write()
+		return revision, err
+	}
+	err = k.p.effect("state", func() error {
+		err := write()
+		k.p.w.note("state", string(value), fmt.Sprint(err))
+		return err
+	})
+	return revision, err
+}
