@@ -97,8 +97,32 @@ func TestConnect_inProcess(t *testing.T) {
 // TestPermissionDenied needs a server with users, which natstest's have not.
 func TestPermissionDenied(t *testing.T) {
 	t.Parallel()
-	allowed := []string{"seen.>", "_INBOX_mine.>"}
 	public, seedFile := seed(t)
+	url := runWithUser(t, public, "seen.>", "_INBOX_mine.>")
+	var log safeBuffer
+	registry := prometheus.NewRegistry()
+	c, err := Connect(t.Context(), Options{URL: url, Name: "mine", Credentials: seedFile, Registry: registry}, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if inbox := c.consume.NewInbox(); !strings.HasPrefix(inbox, "_INBOX_mine.") {
+		t.Fatalf("inbox %s", inbox)
+	}
+	checkDenialIsNoticed(t, c, &log)
+	checkDenialEndsWaiting(t, c)
+	if c.ForgetDenials(); c.Healthy() != nil {
+		t.Errorf("forgiven, and still %v", c.Healthy())
+	}
+	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
+		t.Errorf("metrics: %v, %v", problems, err)
+	}
+	checkStrangerIsRefused(t, url)
+}
+
+// runWithUser starts a server whose only user may publish and subscribe to the allowed subjects, and returns its URL.
+func runWithUser(t *testing.T, public string, allowed ...string) (url string) {
+	t.Helper()
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true,
 		Nkeys: []*server.NkeyUser{{Nkey: public, Permissions: &server.Permissions{
@@ -114,16 +138,13 @@ func TestPermissionDenied(t *testing.T) {
 	if !s.ReadyForConnections(patience) {
 		t.Fatal("server is not ready")
 	}
-	var log safeBuffer
-	registry := prometheus.NewRegistry()
-	c, err := Connect(t.Context(), Options{URL: s.ClientURL(), Name: "mine", Credentials: seedFile, Registry: registry}, slog.New(slog.NewTextHandler(&log, nil)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	if inbox := c.consume.NewInbox(); !strings.HasPrefix(inbox, "_INBOX_mine.") {
-		t.Fatalf("inbox %s", inbox)
-	}
+	return s.ClientURL()
+}
+
+// checkDenialIsNoticed publishes where it may not: the connection is unhealthy, and the denial is counted and logged,
+// without the seed.
+func checkDenialIsNoticed(t *testing.T, c *Conn, log *safeBuffer) {
+	t.Helper()
 	if err := c.publish.Publish("secret.subject", nil); err != nil {
 		t.Fatal(err)
 	}
@@ -136,6 +157,11 @@ func TestPermissionDenied(t *testing.T) {
 	if text := log.String(); !strings.Contains(text, `secret.subject`) || strings.Contains(text, "SU") {
 		t.Errorf("log:\n%s", text)
 	}
+}
+
+// checkDenialEndsWaiting: a publish that waits for its acknowledgement, and whoever waits until something is denied.
+func checkDenialEndsWaiting(t *testing.T, c *Conn) {
+	t.Helper()
 	guarded, stop := c.UntilDenied(t.Context())
 	defer stop()
 	if _, err := NewPublisher(c).PublishMsg(t.Context(), "secret.other", "id", nil, nil); fault.ReasonOf(err) != ReasonDenied {
@@ -145,17 +171,14 @@ func TestPermissionDenied(t *testing.T) {
 	if fault.ReasonOf(context.Cause(guarded)) != ReasonDenied {
 		t.Errorf("the guarded context ended with %v", context.Cause(guarded))
 	}
-	if c.ForgetDenials(); c.Healthy() != nil {
-		t.Errorf("forgiven, and still %v", c.Healthy())
-	}
-	if problems, err := testutil.GatherAndLint(registry); err != nil || len(problems) > 0 {
-		t.Errorf("metrics: %v, %v", problems, err)
-	}
+}
 
-	wrong, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+// checkStrangerIsRefused connects without credentials.
+func checkStrangerIsRefused(t *testing.T, url string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	_, err = Connect(wrong, Options{URL: s.ClientURL()}, discard)
-	if fault.ReasonOf(err) != "nats-unauthorized" {
+	if _, err := Connect(ctx, Options{URL: url}, discard); fault.ReasonOf(err) != "nats-unauthorized" {
 		t.Errorf("without credentials: %v", err)
 	}
 }
