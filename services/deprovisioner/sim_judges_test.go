@@ -24,6 +24,8 @@ type books struct {
 	approved map[string]int
 	// submitted and read are when a person was last in a file that may have been processed, and last read back.
 	submitted, read map[string]time.Time
+	// shownOff is when a read-back last showed that a person has no licence. That may be the truth of some seconds ago.
+	shownOff map[string]time.Time
 	// sent are batches whose bytes may have left: the same batch never goes again.
 	sent map[string]bool
 	// auto is what went out without a person, for the day's limit.
@@ -40,7 +42,8 @@ type books struct {
 func newBooks() books {
 	return books{
 		accepted: map[string]string{}, refused: map[uint64]bool{}, approved: map[string]int{}, submitted: map[string]time.Time{},
-		read: map[string]time.Time{}, sent: map[string]bool{}, looked: map[string]*people{}, mayGo: map[string]bool{}, settled: map[string]string{}, told: map[string]bool{},
+		read: map[string]time.Time{}, shownOff: map[string]time.Time{}, sent: map[string]bool{},
+		looked: map[string]*people{}, mayGo: map[string]bool{}, settled: map[string]string{}, told: map[string]bool{},
 	}
 }
 
@@ -174,14 +177,13 @@ func (w *world) judgeTold(e events.Event, subject string) {
 	w.books.settled[key] = said.Outcome
 	r := w.requestByKey(events.Key("acme", publisher, said.RequestSource, said.RequestID))
 	b, _ := newest[deprovision.Batch](w, deprovision.BatchSubject("acme", said.BatchID))
-	u := w.plan.users[said.PsUserID]
 	switch {
 	case r.Outcome != said.Outcome:
 		simulation.Violated("I-15", "told %s, and the ledger says %q", said.Outcome, r.Outcome)
-	case said.Outcome == deprovision.OutcomeRemoved && (u == nil || !u.deleted && !offAccount(u.User) && u.off.Before(b.SubmittedAt)):
-		simulation.Violated("I-15", "removed, but Pluralsight never said so")
 	case said.Outcome == deprovision.OutcomeRemoved && b.SubmittedAt.IsZero():
 		simulation.Violated("I-15", "removed, and nothing was ever about to be sent")
+	case said.Outcome == deprovision.OutcomeRemoved && !w.books.shownOff[said.PsUserID].After(b.SubmittedAt):
+		simulation.Violated("I-15", "removed, but Pluralsight never said so")
 	}
 }
 

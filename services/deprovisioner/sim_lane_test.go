@@ -149,6 +149,9 @@ func (w *world) ask(t *tenure, c call, old bool) input {
 		if in.trouble.reason == "" {
 			for _, row := range c.(callRead).rows {
 				w.books.read[row.PsUserID] = w.now.Add(1)
+				if u := w.plan.users[row.PsUserID]; u.deleted || offAccount(w.plan.shown(u)) {
+					w.books.shownOff[row.PsUserID] = w.now
+				}
 			}
 		}
 	}

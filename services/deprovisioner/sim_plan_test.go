@@ -39,8 +39,6 @@ type simUser struct {
 	deleted  bool // Pluralsight does not know the person any more
 	// generation counts licences; removals are those of this generation by a file of ours.
 	generation, removals int
-	// off is when the person last lost a licence, in whatever way.
-	off time.Time
 }
 
 type job struct {
@@ -268,7 +266,7 @@ func (p *simPlan) remove(people []*simUser) {
 // lose ends a licence, in whatever way.
 func (p *simPlan) lose(u *simUser) {
 	off := false
-	p.change(u, func(u *simUser) { u.OnAccount, u.RemovedOn, u.off = &off, p.w.now, p.w.now })
+	p.change(u, func(u *simUser) { u.OnAccount, u.RemovedOn = &off, p.w.now })
 }
 
 func (p *simPlan) later(people []*simUser, d time.Duration) {
@@ -306,7 +304,7 @@ func (p *simPlan) meddle() {
 			p.lose(u)
 		}
 	case 3:
-		u.deleted, u.off = true, p.w.now
+		u.deleted = true
 	default:
 		if offAccount(u.User) && !u.deleted {
 			on := true

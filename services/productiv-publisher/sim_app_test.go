@@ -224,20 +224,25 @@ func (w *simWorld) judgeRemoval(sweep simSweep, n int, u productiv.User) {
 	}
 }
 
-// absentTwice reports whether the last two whole sweeps, this one included, do not know the id.
+// absentTwice reports whether two whole sweeps one after the other do not know the id: this one, and what was looked at
+// before. That may be a newer one, when a person released an older sweep after the newer ones had failed.
 func (w *simWorld) absentTwice(n int, id string) bool {
-	absent := 0
-	for i := n; i >= 0 && absent < 2; i-- {
-		s := w.sweeps[i]
-		if !s.whole {
-			continue
-		}
-		if slices.ContainsFunc(s.people, func(p roster.Person) bool { return p.PsUserID == id }) {
-			return false
-		}
-		absent++
+	looked := slices.DeleteFunc(slices.Clone(w.books.counted), func(i int) bool { return !w.sweeps[i].whole })
+	if last := len(looked) - 1; last < 1 || looked[last] != n {
+		return false
 	}
-	return absent == 2
+	return !slices.ContainsFunc(looked[len(looked)-2:], func(i int) bool {
+		return slices.ContainsFunc(w.sweeps[i].people, func(p roster.Person) bool { return p.PsUserID == id })
+	})
+}
+
+// looked notes the sweep that the ledger says was counted last.
+func (w *simWorld) looked() {
+	counted := w.publication().Owned.Counted
+	n := slices.IndexFunc(w.sweeps, func(s simSweep) bool { return s.manifest.SweepID == counted })
+	if last := len(w.books.counted) - 1; n >= 0 && (last < 0 || w.books.counted[last] != n) {
+		w.books.counted = append(w.books.counted, n)
+	}
 }
 
 // judgeGuards: not more people go for one sweep than may, unless a person released it.

@@ -120,6 +120,7 @@ func (k simKV) Update(_ context.Context, key string, value []byte, last uint64) 
 	err = k.p.effect("state", func() error {
 		err := write()
 		k.p.w.note("state", string(value), fmt.Sprint(err))
+		k.p.w.looked()
 		return err
 	})
 	return revision, err

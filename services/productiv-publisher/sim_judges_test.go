@@ -27,6 +27,8 @@ type books struct {
 	answered map[string]bool
 	final    map[string]string
 	told     map[string]time.Time
+	// counted are the sweeps, by number, in the order in which the ledger says that it took them for evidence.
+	counted []int
 }
 
 func newBooks() books {
