@@ -90,8 +90,10 @@ type Published struct {
 	Fingerprint string    `json:"fingerprint"`
 }
 
-// Removal is people taken from a list of a given size by one publication.
+// Removal is people taken from a list of a given size by one publication, or by a part of one that was interrupted.
 type Removal struct {
+	SweepID string `json:"sweepId,omitempty"`
+
 	At     time.Time `json:"at"`
 	People int       `json:"people"`
 	Of     int       `json:"of"`

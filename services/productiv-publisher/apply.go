@@ -105,7 +105,7 @@ func (t *turn) remember(ctx context.Context) (forget func(), err error) {
 		if t.Published != nil {
 			of = t.Published.People
 		}
-		t.Removals = append(t.Removals, roster.Removal{At: t.deps.Now().UTC(), People: people, Of: of})
+		t.Removals = append(t.Removals, roster.Removal{SweepID: t.Plan.SweepID, At: t.deps.Now().UTC(), People: people, Of: of})
 	}
 	return func() {
 		t.Plan.Remembered, t.Plan.Removals = plan.Remembered, plan.Removals

@@ -49,7 +49,7 @@ func (t *turn) reconcile(ctx context.Context, m roster.Manifest, p *people, reco
 		return "", "", err
 	}
 	rememberBefore(p)
-	reason, err = t.judge(ctx, p, record, c.leavers, proposal{removals: len(c.gone), absent: c.absent})
+	reason, err = t.judge(ctx, p, record, c.leavers, proposal{removals: len(c.gone), absent: c.absent, earlier: t.removedFor(m)})
 	if err != nil {
 		return "", "", err
 	}
@@ -67,6 +67,16 @@ func (t *turn) reconcile(ctx context.Context, m roster.Manifest, p *people, reco
 		return "", "", err
 	}
 	return t.settle(ctx, m, p)
+}
+
+// removedFor is how many people went for a sweep before a crash. The comparison does not see them any more.
+func (t *turn) removedFor(m roster.Manifest) (people int) {
+	for _, r := range t.Removals {
+		if r.SweepID == m.SweepID {
+			people += r.People
+		}
+	}
+	return people
 }
 
 // deletable are second entries of people who stay. While the connection is paused they wait: nobody is worse off.

@@ -15,6 +15,8 @@ const window = 24 * time.Hour
 type proposal struct {
 	// removals is who would be deleted now; absent is who would be at the next sweep, for want of evidence.
 	removals, absent int
+	// earlier is who was deleted for the same sweep before a crash: a publication stays one.
+	earlier int
 	// desired is the length of the new list, published that of the last one.
 	desired, published int
 	// before are the removals of the last publications, oldest first.
@@ -27,6 +29,7 @@ type proposal struct {
 // who leaves: half a plan that is suddenly not there is for a person to see now, not after the next sweep.
 func guard(g config.Guards, p proposal) string {
 	gone := p.removals + p.absent
+	whole := gone + p.earlier
 	limit, limit24 := share(g.MaxRemovalPercent, p.published), share(g.MaxRemovalPercent24h, oldest(p))
 	switch {
 	case p.paused && p.removals > 0:
@@ -35,10 +38,10 @@ func guard(g config.Guards, p proposal) string {
 		return fmt.Sprintf("empty: nobody is left of %d people; allowEmpty is off", p.published)
 	case gone == 0:
 		return ""
-	case gone > g.MaxRemovals:
-		return fmt.Sprintf("maxRemovals: %d people would go, %d may", gone, g.MaxRemovals)
-	case gone > limit:
-		return fmt.Sprintf("maxRemovalPercent: %d of %d people would go, %d may", gone, p.published, limit)
+	case whole > g.MaxRemovals:
+		return fmt.Sprintf("maxRemovals: %d people would go, %d may", whole, g.MaxRemovals)
+	case whole > limit:
+		return fmt.Sprintf("maxRemovalPercent: %d of %d people would go, %d may", whole, p.published, limit)
 	case gone+recent(p) > limit24:
 		return fmt.Sprintf("maxRemovalPercent24h: %d people would go after %d within 24 hours, %d may", gone, recent(p), limit24)
 	default:

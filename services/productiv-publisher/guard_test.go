@@ -43,6 +43,8 @@ func TestGuard_limits(t *testing.T) {
 		"24h, just inside":           {config.Guards{MaxRemovals: 1000, MaxRemovalPercent: 100, MaxRemovalPercent24h: 20}, proposal{removals: 11, desired: 79, published: 90, before: []roster.Removal{removals(window-1, 10, 100)}}, "maxRemovalPercent24h:"},
 		"24h, just outside":          {config.Guards{MaxRemovals: 1000, MaxRemovalPercent: 100, MaxRemovalPercent24h: 20}, proposal{removals: 11, desired: 79, published: 90, before: []roster.Removal{removals(window, 10, 100)}}, ""},
 		"24h, of the window's start": {config.Guards{MaxRemovals: 1000, MaxRemovalPercent: 100, MaxRemovalPercent24h: 20}, proposal{removals: 3, desired: 82, published: 85, before: []roster.Removal{removals(2*time.Hour, 10, 100), removals(time.Hour, 5, 90)}}, ""},
+		"one publication, in parts":  {config.Guards{MaxRemovals: 3, MaxRemovalPercent: 100, MaxRemovalPercent24h: 100}, proposal{removals: 2, earlier: 2, desired: 6, published: 10}, "maxRemovals:"},
+		"in parts, nobody is left":   {config.Guards{MaxRemovals: 1, MaxRemovalPercent: 100, MaxRemovalPercent24h: 100}, proposal{earlier: 2, desired: 8, published: 10}, ""},
 		"absent counts":              {config.Guards{MaxRemovals: 3, MaxRemovalPercent: 100, MaxRemovalPercent24h: 100}, proposal{removals: 2, absent: 2, desired: 6, published: 10}, "maxRemovals:"},
 		"absent alone":               {config.Guards{MaxRemovals: 3, MaxRemovalPercent: 100, MaxRemovalPercent24h: 100}, proposal{absent: 4, desired: 6, published: 10}, "maxRemovals:"},
 		"empty":                      {loose, proposal{removals: 10, published: 10}, "empty:"},

@@ -27,7 +27,7 @@ func (t *turn) replace(ctx context.Context, m roster.Manifest, p *people, record
 			"one call would erase %d people that Seatwire did not publish; remove them at Productiv, or use mode: reconcile", c.foreign))
 	}
 	// What is absent is erased by this call too, so it counts as a removal here.
-	reason, err = t.judge(ctx, p, record, c.leavers, proposal{removals: len(c.gone) + c.absent})
+	reason, err = t.judge(ctx, p, record, c.leavers, proposal{removals: len(c.gone) + c.absent, earlier: t.removedFor(m)})
 	if err != nil {
 		return "", "", err
 	}
