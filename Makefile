@@ -57,7 +57,7 @@ tidy: ## go.mod and go.sum of every module
 fuzz: ## every fuzz target for FUZZTIME (20s) each
 	deploy/ci/fuzz.sh
 
-chaos: ## the fault bench with real processes; CHAOS=20m is the time to spend
+chaos: ## every attack: kills, faults, simulations, fuzzing; CHAOS=20m is the time to spend
 	deploy/ci/chaos.sh
 
 compose-test: ## docker-compose.yml with faults: a NATS node, replicas and networks go; skipped without an engine

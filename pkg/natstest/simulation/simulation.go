@@ -5,6 +5,7 @@
 // A history that breaks an invariant is printed with all that happened. Flags of every test that uses this package:
 //
 //	-histories=N   how many to play
+//	-lasting=D     play for so long instead, however many that are
 //	-sim-seed=S    the seed of them
 //	-history=I     only number I of that seed, with its trace
 package simulation
@@ -27,6 +28,7 @@ import (
 
 var (
 	histories = flag.Int("histories", 1000, "how many histories a simulation plays")
+	lasting   = flag.Duration("lasting", 0, "play histories for so long, instead of -histories of them")
 	seed      = flag.Uint64("sim-seed", 1, "the seed of a simulation's histories")
 	only      = flag.Int("history", -1, "play only the history of this number, and print its trace")
 )
@@ -129,15 +131,22 @@ func Run(t *testing.T, history History) {
 		}
 		return
 	}
-	var next, events, failed atomic.Int64
+	var next, played, events, failed atomic.Int64
 	var hash atomic.Uint64
 	began := time.Now()
+	more := func(n int) bool {
+		if *lasting > 0 {
+			return time.Since(began) < *lasting
+		}
+		return n < *histories
+	}
 	t.Run("players", func(t *testing.T) {
 		for range runtime.GOMAXPROCS(0) {
 			t.Run("", func(t *testing.T) {
 				t.Parallel()
-				for n := int(next.Add(1) - 1); n < *histories && failed.Load() < 3; n = int(next.Add(1) - 1) {
+				for n := int(next.Add(1) - 1); more(n) && failed.Load() < 3; n = int(next.Add(1) - 1) {
 					tr, broken := bubble(t, n, false, history)
+					played.Add(1)
 					events.Add(int64(tr.Events))
 					hash.Add(tr.Hash)
 					if broken == nil {
@@ -151,7 +160,7 @@ func Run(t *testing.T, history History) {
 			})
 		}
 	})
-	t.Logf("%d histories of seed %d, %d events, %d violations, %s (hash %x)", min(next.Load(), int64(*histories)), *seed,
+	t.Logf("%d histories of seed %d, %d events, %d violations, %s (hash %x)", played.Load(), *seed,
 		events.Load(), failed.Load(), time.Since(began).Round(time.Millisecond), hash.Load())
 }
 

@@ -31,9 +31,9 @@
 // judge in the name of an invariant of report_test.go. The other files show one thing each.
 //
 // In their short form the shows are part of go test: each kill point once, a sample of the faults. With -chaos=DURATION
-// the random ones go on for that long, with 20,000 people and 100 events a second, and the others strike as often as a
-// tenth of a night's run asks (deploy/ci/chaos.sh). A run prints its seed; -seed=N draws the same faults again, though
-// the processes' own timing is never the same twice.
+// every fault strikes at least once, with 20,000 people and 100 events a second beside the kills, and as often as a tenth
+// of a night's run asks as long as there is time; the kills go on to its end (schedule_test.go, deploy/ci/chaos.sh). A run
+// prints its seed; -seed=N draws the same faults again, though the processes' own timing is never the same twice.
 //
 // Nothing here sleeps. A fault strikes when a counted event happens: the n-th call that a vendor gets, the n-th page, the
 // n-th time that a program comes to a point. A wait is for a condition, and fails at a deadline with the logs of all

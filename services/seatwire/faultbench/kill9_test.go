@@ -26,7 +26,6 @@ func TestKill9_exactlyTheListAndOneOutcome(t *testing.T) {
 	if *chaos > 0 {
 		people = 20_000
 	}
-	until := time.Now().Add(*chaos)
 	var (
 		mu   sync.Mutex
 		done kills
@@ -40,7 +39,7 @@ func TestKill9_exactlyTheListAndOneOutcome(t *testing.T) {
 			c.world = startWorld(t, rng, Options{People: people, PageSize: 50, BatchSize: 100, Latency: 3 * time.Millisecond})
 			c.wantDone(c.Sync("globex"))
 			stop := c.load(i)
-			for round := 0; round == 0 || time.Now().Before(until) && !t.Failed(); round++ {
+			for round := 0; round == 0 || !over() && !t.Failed(); round++ {
 				c.round()
 			}
 			stop()

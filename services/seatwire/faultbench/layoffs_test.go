@@ -43,7 +43,6 @@ var layoffSources = []string{"hr", "directory", "tickets"}
 // now and then the other replica. At the end of a round everybody is gone and every request has its one answer.
 func TestKill9_nobodyRemovedTwiceNobodyForgotten(t *testing.T) {
 	t.Parallel()
-	until := time.Now().Add(*chaos)
 	var (
 		mu   sync.Mutex
 		done kills
@@ -58,8 +57,8 @@ func TestKill9_nobodyRemovedTwiceNobodyForgotten(t *testing.T) {
 			t.Parallel()
 			l := startLayoffs(t, draw(t, uint64(200+i)), 2, 15, 5)
 			l.loseAnswers()
-			for round := 0; round == 0 || time.Now().Before(until) && !t.Failed(); round++ {
-				l.round(round, until)
+			for round := 0; round == 0 || !over() && !t.Failed(); round++ {
+				l.round(round)
 			}
 			l.judge()
 			mu.Lock()
@@ -171,7 +170,7 @@ func newcomer(address string, chance uint64) pluralsightsim.Person {
 
 // round lets people leave, in the order of chance: each tenth is asked for by two systems, each tenth event comes twice.
 // There are kills until all are settled, in the short form a few.
-func (l *layoffs) round(round int, until time.Time) {
+func (l *layoffs) round(round int) {
 	l.t.Helper()
 	var all []leaver
 	for i, p := range l.hire(leaving) {
@@ -190,7 +189,7 @@ func (l *layoffs) round(round int, until time.Time) {
 	for _, r := range all {
 		l.ask(r)
 	}
-	for struck := 1; l.strike(next) && (struck < shortStrikes || time.Now().Before(until)); struck++ {
+	for struck := 1; l.strike(next) && (struck < shortStrikes || !over()); struck++ {
 		next = l.aim()
 	}
 	l.Await(layoffLimit, "every request is settled", l.over)

@@ -22,7 +22,7 @@ import (
 func TestLimits_fullStreams(t *testing.T) {
 	t.Parallel()
 	w := startWorld(t, draw(t, 500), Options{People: 300, PageSize: 30, BatchSize: 20, Latency: 3 * time.Millisecond})
-	for range often(1) {
+	for range passes(2) {
 		for _, stream := range []string{streams.Fetched, streams.Ledger, streams.Normalized, streams.Outcomes}[:2*often(2)] {
 			w.round(func() {
 				w.Stop(streams.Normalizer, 0) // or it would empty the fetched pages as they come
@@ -44,7 +44,7 @@ func TestLimits_fullDeadLetters(t *testing.T) {
 	t.Parallel()
 	const bad = 8
 	w := startWorld(t, draw(t, 501), Options{People: 100})
-	for range often(2) {
+	for range passes(2) {
 		lift := w.limit(streams.DeadLetters, int64(w.letters+1))
 		for range bad {
 			w.put(subject(events.DeprovisionRequestedSubject, "globex", "hr"), &nats.Msg{Data: []byte("no event")})
@@ -127,7 +127,7 @@ func TestLimits_fullDisk(t *testing.T) {
 	t.Parallel()
 	disk := smallDisk(t, 96<<20)
 	w := startWorld(t, draw(t, 502), Options{People: 300, PageSize: 30, BatchSize: 20, Latency: 3 * time.Millisecond, StoreDir: disk})
-	for i := range often(1) {
+	for i := range passes(1) {
 		person, err := w.pluralsight.AddPerson(w.connection, newcomer(w.newAddress(w.rng, w.connection), 0))
 		if err != nil {
 			t.Fatal(err)

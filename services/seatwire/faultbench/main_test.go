@@ -14,8 +14,9 @@ import (
 )
 
 var (
-	chaos = flag.Duration("chaos", 0, "go on with random faults for `DURATION`, with 20,000 people; 0 is the short form")
+	chaos = flag.Duration("chaos", 0, "strike for `DURATION`, with 20,000 people, and each fault at least once; 0 is the short form")
 	seed  = flag.Uint64("seed", 0, "draw the faults of an earlier run again; 0 draws a new `SEED`")
+	tally = flag.String("tally", "", "report the figures of earlier runs in `FILE` too, and leave all of them there")
 )
 
 // programs is the directory of the built programs.
@@ -60,8 +61,15 @@ func (b built) Run() int {
 		return 1
 	}
 	programs = dir
-	defer found.report(os.Stdout)
-	return b.M.Run()
+	code := b.M.Run()
+	if *tally != "" {
+		if err := found.join(*tally); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+	}
+	found.report(os.Stdout)
+	return code
 }
 
 // build makes the programs of a working tree, of which source is a directory, as make build does but with failpoints:

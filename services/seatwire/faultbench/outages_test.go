@@ -42,9 +42,9 @@ func TestCluster_outagesLoseNothing(t *testing.T) {
 			t.Parallel()
 			w := startWorld(t, draw(t, uint64(400+lane)), Options{People: 300, PageSize: 30, BatchSize: 20, Latency: 3 * time.Millisecond, Cluster: true})
 			n := 0
-			for _, o := range outages {
-				for range often(o.long) {
-					if n++; n%lanes != lane {
+			for pass := range passes(20) {
+				for _, o := range outages {
+					if n++; n%lanes != lane || pass >= o.long {
 						continue
 					}
 					took := w.round(func() { o.strike(w) })

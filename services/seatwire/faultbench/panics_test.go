@@ -21,7 +21,7 @@ var panicStrikes = []strike{
 func TestPanics_endNoProcess(t *testing.T) {
 	t.Parallel()
 	w := startWorld(t, draw(t, 800), Options{People: 300, PageSize: 20, BatchSize: 40})
-	for range often(3) {
+	for range passes(3) {
 		for _, s := range panicStrikes {
 			p := w.replicas[s.service][0]
 			before := p.strikes(t, s.point)
@@ -54,7 +54,7 @@ func TestPanics_thatEndAProcess(t *testing.T) {
 		t.Skip("each costs an ack wait, and is the kill points' in another way: make chaos")
 	}
 	w := startWorld(t, draw(t, 801), Options{People: 300, PageSize: 20, BatchSize: 40})
-	for range often(2) {
+	for range passes(2) {
 		for _, c := range crashes {
 			p := w.replicas[c.service][0]
 			p.arm(t, c.point, failpoint.Order{Action: c.action, At: c.at})

@@ -36,14 +36,6 @@ var syncStrikes = []strike{
 	{failpoint.P13, streams.Publisher, 1}, {failpoint.P14, streams.Publisher, 1},
 }
 
-// often is how many times a point or a broker's fault is struck: once, and as often as a night asks for in the long form.
-func often(long int) int {
-	if *chaos == 0 {
-		return 1
-	}
-	return long
-}
-
 // TestKillPoints_sync dies at each named point of a sync, with -9 and by the program's own hand, so that nothing comes
 // too late: after each the list is right and every request has one answer. A point that is not reached fails.
 func TestKillPoints_sync(t *testing.T) {
@@ -53,7 +45,7 @@ func TestKillPoints_sync(t *testing.T) {
 		t.Run(fmt.Sprintf("lane %d", lane), func(t *testing.T) {
 			t.Parallel()
 			rng := draw(t, uint64(100+lane))
-			for range often(5) { // each on a bench of its own: only so many may leave a list in a day
+			for range passes(5) { // each on a bench of its own: only so many may leave a list in a day
 				t.Run("", func(t *testing.T) {
 					b := Start(t, Options{People: 400, PageSize: 20, BatchSize: 60, Latency: 2 * time.Millisecond, Services: services[:3]})
 					b.wantDone(b.Sync("acme"))
@@ -118,7 +110,7 @@ func TestKillPoints_layoffs(t *testing.T) {
 		t.Run(fmt.Sprintf("lane %d", lane), func(t *testing.T) {
 			t.Parallel()
 			l := startLayoffs(t, draw(t, uint64(300+lane)), 1, 100, 5)
-			for round := range often(5) {
+			for round := range passes(5) {
 				for i := lane; i < len(layoffStrikes); i += lanes {
 					l.leaveThrough(fmt.Sprintf("%d-%d", round, i), layoffStrikes[i])
 				}

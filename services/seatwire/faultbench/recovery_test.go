@@ -1,6 +1,7 @@
 package faultbench
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,6 +22,24 @@ type kill struct {
 	// to its readiness.
 	took time.Duration
 	idle bool
+}
+
+// killed is what a report needs of a kill.
+type killed struct {
+	Service string
+	Took    time.Duration
+	Idle    bool
+}
+
+// MarshalJSON implements json.Marshaler.
+func (k kill) MarshalJSON() ([]byte, error) { return json.Marshal(killed{k.service, k.took, k.idle}) }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (k *kill) UnmarshalJSON(body []byte) error {
+	var was killed
+	err := json.Unmarshal(body, &was)
+	k.service, k.took, k.idle = was.Service, was.Took, was.Idle
+	return err
 }
 
 // kills are all of a run.

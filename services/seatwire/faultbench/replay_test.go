@@ -24,7 +24,7 @@ var replayStrikes = []strike{
 func TestKillPoints_replay(t *testing.T) {
 	t.Parallel()
 	l := startLayoffs(t, draw(t, 350), 1, 100, 2)
-	for round := range often(5) {
+	for round := range passes(5) {
 		for i, s := range replayStrikes {
 			l.replayThrough(fmt.Sprintf("%d-%d", round, i), s)
 		}

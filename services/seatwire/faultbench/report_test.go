@@ -1,9 +1,11 @@
 package faultbench
 
 import (
+	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -64,31 +66,67 @@ func judged() []invariant {
 
 // tallies are what all shows of a run found.
 type tallies struct {
-	mu               sync.Mutex
-	tested, violated map[invariant]int
-	points           map[failpoint.Point][]time.Duration
-	faults           map[string]int
-	recovered        kills
-	// prompt is how long good requests took among hostile ones.
-	prompt []time.Duration
+	mu sync.Mutex
+	figures
 }
 
-var found = &tallies{
-	tested: map[invariant]int{}, violated: map[invariant]int{}, points: map[failpoint.Point][]time.Duration{}, faults: map[string]int{},
+// figures are those of one run or of several.
+type figures struct {
+	Tested, Violated map[invariant]int
+	Points           map[failpoint.Point][]time.Duration
+	Faults           map[string]int
+	Recovered        kills
+	// Prompt is how long good requests took among hostile ones.
+	Prompt []time.Duration
+}
+
+var found = &tallies{figures: figures{
+	Tested: map[invariant]int{}, Violated: map[invariant]int{}, Points: map[failpoint.Point][]time.Duration{}, Faults: map[string]int{},
+}}
+
+// join adds those of earlier runs in a file, and writes the sum there. A file that is not there yet is none.
+func (f *tallies) join(file string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var earlier figures
+	body, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(body, &earlier)
+	}
+	if err != nil && !os.IsNotExist(err) {
+		return err
+	}
+	addTo(f.Tested, earlier.Tested)
+	addTo(f.Violated, earlier.Violated)
+	addTo(f.Faults, earlier.Faults)
+	for p, took := range earlier.Points {
+		f.Points[p] = append(f.Points[p], took...)
+	}
+	f.Recovered, f.Prompt = append(f.Recovered, earlier.Recovered...), append(f.Prompt, earlier.Prompt...)
+	if body, err = json.Marshal(f.figures); err != nil {
+		return err
+	}
+	return os.WriteFile(file, body, 0o600)
+}
+
+func addTo[K comparable](sum, counts map[K]int) {
+	for k, n := range counts {
+		sum[k] += n
+	}
 }
 
 // tests says that an invariant was put to n tests.
 func (f *tallies) tests(i invariant, n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.tested[i] += n
+	f.Tested[i] += n
 }
 
 // violation fails the test in the name of the invariant.
 func (f *tallies) violation(t testing.TB, i invariant, format string, args ...any) {
 	t.Helper()
 	f.mu.Lock()
-	f.violated[i]++
+	f.Violated[i]++
 	f.mu.Unlock()
 	id, _, _ := strings.Cut(string(i), " ")
 	t.Errorf(id+": "+format, args...)
@@ -97,28 +135,27 @@ func (f *tallies) violation(t testing.TB, i invariant, format string, args ...an
 func (f *tallies) good(took []time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.prompt = append(f.prompt, took...)
-	slices.Sort(f.prompt)
+	f.Prompt = append(f.Prompt, took...)
 }
 
 // fault says that a fault struck n times.
 func (f *tallies) fault(row string, n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.faults[row] += n
+	f.Faults[row] += n
 }
 
 // struck says that a kill point was struck, and how long after the death everything was done.
 func (f *tallies) struck(p failpoint.Point, took time.Duration) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.points[p] = append(f.points[p], took)
+	f.Points[p] = append(f.Points[p], took)
 }
 
 func (f *tallies) kills(k kills) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.recovered = append(f.recovered, k...)
+	f.Recovered = append(f.Recovered, k...)
 }
 
 // report is what a run prints at its end.
@@ -128,19 +165,20 @@ func (f *tallies) report(w io.Writer) {
 	fmt.Fprintf(w, "\n==== fault bench: seed %d (-seed=%d)\n\n", *seed, *seed)
 	fmt.Fprintf(w, "%8s %9s  %-11s invariant\n", "tests", "violated", "rate below")
 	for _, i := range judged() {
-		fmt.Fprintf(w, "%8d %9d  %-11s %s\n", f.tested[i], f.violated[i], bound(f.tested[i], f.violated[i]), i)
+		fmt.Fprintf(w, "%8d %9d  %-11s %s\n", f.Tested[i], f.Violated[i], bound(f.Tested[i], f.Violated[i]), i)
 	}
 	for _, text := range elsewhere {
 		fmt.Fprintf(w, "%8s %9s  %-11s %s\n", "-", "-", "-", text)
 	}
-	fmt.Fprintf(w, "\n%d good requests among hostile ones were settled after %s (median), %s (worst)\n", len(f.prompt), median(f.prompt), worst(f.prompt))
-	fmt.Fprintf(w, "\n%s\n%8s %9s  fault\n", f.recovered.table(), "struck", "nightly")
-	for _, row := range slices.Sorted(maps.Keys(f.faults)) {
-		fmt.Fprintf(w, "%8d %9s  %s\n", f.faults[row], nightly[row], row)
+	slices.Sort(f.Prompt)
+	fmt.Fprintf(w, "\n%d good requests among hostile ones were settled after %s (median), %s (worst)\n", len(f.Prompt), median(f.Prompt), worst(f.Prompt))
+	fmt.Fprintf(w, "\n%s\n%8s %9s  fault\n", f.Recovered.table(), "struck", "nightly")
+	for _, row := range slices.Sorted(maps.Keys(f.Faults)) {
+		fmt.Fprintf(w, "%8d %9s  %s\n", f.Faults[row], nightly[row], row)
 	}
 	fmt.Fprintf(w, "\n%8s %9s %8s %8s  kill point, and how long after it everything was done\n", "struck", "nightly", "median", "worst")
 	for _, p := range failpoint.All() {
-		took := slices.Sorted(slices.Values(f.points[p]))
+		took := slices.Sorted(slices.Values(f.Points[p]))
 		fmt.Fprintf(w, "%8d %9d %8s %8s  %s\n", len(took), 5, median(took), worst(took), p)
 	}
 }

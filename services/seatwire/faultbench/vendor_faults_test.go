@@ -76,7 +76,7 @@ func (v *sickness) suffer(row vendorRow) {
 		if o.Outcome == events.OutcomeFailed && o.Reason == "" {
 			found.violation(v.t, truthful, "%s: a sync failed without a reason", row.name)
 		}
-		if struck = v.struck(row); struck >= night || v.t.Failed() {
+		if struck = v.struck(row); struck >= night || struck > 0 && over() || v.t.Failed() {
 			break
 		}
 	}
