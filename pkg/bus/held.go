@@ -104,16 +104,24 @@ func (h *held) heartbeat() {
 	_ = h.confirm(ctx) // the next beat tries again, and finds out if it is too late
 }
 
-// Renew implements Lease.
+// Renew implements Lease. An answer that does not come is asked for again: it may be the only thing that was lost.
 func (h *held) Renew(ctx context.Context) error {
-	if h.lost() {
-		h.end(errLost)
-		return fault.New(fault.Unknown, "delivery-lost", "the hold on message %d of %s is over", h.sequence, h.sub.stream).Because(errLost)
+	for {
+		if h.lost() {
+			h.end(errLost)
+			return fault.New(fault.Unknown, "delivery-lost", "the hold on message %d of %s is over", h.sequence, h.sub.stream).Because(errLost)
+		}
+		attempt, cancel := context.WithTimeout(ctx, h.ackWait/5)
+		err := h.confirm(attempt)
+		unanswered := attempt.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if !unanswered {
+			return fault.New(fault.Transient, "renewal-unconfirmed", "the broker did not confirm the hold on message %d of %s", h.sequence, h.sub.stream).Because(err)
+		}
 	}
-	if err := h.confirm(ctx); err != nil {
-		return fault.New(fault.Transient, "renewal-unconfirmed", "the broker did not confirm the hold on message %d of %s", h.sequence, h.sub.stream).Because(err)
-	}
-	return nil
 }
 
 // confirm counts from before the request: the broker's clock restarted later than that, never earlier.
