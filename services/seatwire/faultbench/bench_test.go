@@ -3,6 +3,7 @@ package faultbench
 import (
 	"cmp"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,8 @@ type Options struct {
 	Others int
 	// Cluster has the broker be three servers, which keep everything threefold.
 	Cluster bool
+	// Link is a link of the services to a single server that does more than pass bytes on; nil is none.
+	Link func(to io.Writer, from io.Reader)
 	// StoreDir is the single server's; empty is a temporary one.
 	StoreDir string
 	// Connections by name; nil is one, "acme".
@@ -109,6 +112,10 @@ func Start(t *testing.T, o Options) *Bench {
 	} else {
 		b.broker = startBroker(t, cmp.Or(o.StoreDir, t.TempDir()))
 		b.nats = b.broker
+		if o.Link != nil {
+			b.nats = linked{b.broker, startProxy(t, b.broker.listen)}
+			b.nats.(linked).link.speaks = o.Link
+		}
 	}
 	b.connect()
 	t.Cleanup(b.report)

@@ -63,6 +63,14 @@ func (b *broker) url() string    { return "nats://" + b.listen }
 func (b *broker) direct() string { return b.url() }
 func (b *broker) replicas() int  { return 1 }
 
+// linked is a server that services reach over a link.
+type linked struct {
+	*broker
+	link *proxy
+}
+
+func (l linked) url() string { return "nats://" + l.link.address() }
+
 // child is this test binary again, as a server.
 type child struct{ cmd *exec.Cmd }
 

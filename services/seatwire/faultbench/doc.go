@@ -23,6 +23,7 @@
 //	points_test.go     -9 at each named point of package failpoint; replay_test.go for the replay of dead letters
 //	panics_test.go     panics, exhausted memory, exits, and an event that ends whoever reads it
 //	upgrade_test.go    another version's programs beside these: upgrade and rollback, replica by replica
+//	weather_test.go    slow and lossy links; acks_test.go acknowledgements that are lost, late or doubled
 //	outages_test.go    a cluster's leader, nodes, quorum and links; limits_test.go full streams and a full disk
 //	vendor_rows_test.go  each way in which a vendor can go wrong, carried out by vendor_faults_test.go
 //	hostile_test.go    events that no honest publisher sends; canary_test.go a secret and an address in each input

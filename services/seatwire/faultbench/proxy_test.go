@@ -2,9 +2,12 @@ package faultbench
 
 import (
 	"io"
+	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 )
 
 // proxy is a TCP link that can be made to swallow what goes through it, one way or both, and to let it go on: what a
@@ -14,6 +17,8 @@ type proxy struct {
 	target string
 	// forth is the gate of what the dialling side sends, back that of what comes back.
 	forth, back gate
+	// speaks passes on what it understands of one direction, instead of every byte; nil passes everything.
+	speaks func(to io.Writer, from io.Reader)
 
 	over  chan struct{}
 	tasks sync.WaitGroup
@@ -66,25 +71,58 @@ func (p *proxy) link(near net.Conn) {
 	both.Wait()
 }
 
-func (p *proxy) copy(to io.Writer, from net.Conn, g *gate) {
+// piece is what was read at once, and when it may arrive.
+type piece struct {
+	data []byte
+	due  time.Time
+}
+
+// copy passes on what it reads, through the gate and no earlier than the weather allows.
+func (p *proxy) copy(to, from net.Conn, g *gate) {
 	defer p.drop(from)
-	if other, ok := to.(net.Conn); ok {
-		defer p.drop(other)
+	defer p.drop(to)
+	if p.speaks != nil {
+		p.speaks(to, from)
+		return
 	}
+	pieces := make(chan piece, 256)
+	p.tasks.Go(func() {
+		defer p.drop(from)
+		for piece := range pieces {
+			if !p.sleepUntil(piece.due) || !g.pass(p.over) {
+				break
+			}
+			if _, err := to.Write(piece.data); err != nil {
+				break
+			}
+		}
+		p.drop(from) // or the reader goes on for ever
+		for range pieces {
+		}
+	})
+	defer close(pieces)
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
-		if n > 0 {
-			if !g.pass(p.over) {
-				return
-			}
-			if _, err := to.Write(buffer[:n]); err != nil {
-				return
-			}
+		due, arrives := g.arrival()
+		if n > 0 && arrives {
+			pieces <- piece{slices.Clone(buffer[:n]), due}
 		}
-		if err != nil {
+		if err != nil || !arrives {
 			return
 		}
+	}
+}
+
+// sleepUntil waits for a moment; false means that everything is over.
+func (p *proxy) sleepUntil(due time.Time) bool {
+	timer := time.NewTimer(time.Until(due))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-p.over:
+		return false
 	}
 }
 
@@ -119,8 +157,43 @@ func (p *proxy) close() {
 
 // gate lets everything pass until it is shut; then it holds whoever comes until it is opened again.
 type gate struct {
-	mu   sync.Mutex
-	shut chan struct{} // closed when it opens; nil while it is open
+	mu      sync.Mutex
+	shut    chan struct{} // closed when it opens; nil while it is open
+	weather *weather      // nil is fair
+}
+
+// weather is what a bad line does to what goes over it.
+type weather struct {
+	rng *rand.Rand
+	// delay of every piece, more or less by up to jitter.
+	delay, jitter time.Duration
+	// loss is the chance of a piece to be sent again after a retransmission time-out, reset that of the connection to end.
+	loss, reset float64
+}
+
+// retransmission is the shortest time-out of TCP on Linux.
+const retransmission = 200 * time.Millisecond
+
+func (g *gate) set(w *weather) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.weather = w
+}
+
+// arrival is when a piece that is sent now arrives; false is a reset. Those behind a late one wait for it, as in TCP.
+func (g *gate) arrival() (due time.Time, arrives bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	due = time.Now()
+	w := g.weather
+	if w == nil {
+		return due, true
+	}
+	due = due.Add(w.delay - w.jitter + time.Duration(w.rng.Int64N(int64(2*w.jitter))))
+	if w.rng.Float64() < w.loss {
+		due = due.Add(retransmission)
+	}
+	return due, w.rng.Float64() >= w.reset
 }
 
 func (g *gate) close() {

@@ -210,11 +210,13 @@ const (
 	rowPanic       = "planted panic"
 	rowCrash       = "planted stack overflow, exhausted memory or exit"
 	rowHostile     = "hostile, duplicated or stale event"
+	rowWeather     = "seconds of delay by 100 ms ± 50, 5 % loss and resets on all links"
+	rowAcks        = "acknowledgement lost, late or twice"
 )
 
 // nightly are the counts of research/reliability.md 3.2; a long run does a tenth of them at least.
 var nightly = map[string]string{
 	rowRandomKill: "1000", rowFreeze: "200", rowRoll: "100", rowBrokerKill: "200", rowBrokerStop: "200", rowNode: "100",
 	rowQuorum: "100", rowAllDown: "100", rowPartClients: "100", rowPartNodes: "100", rowPartOneWay: "100",
-	rowFull: "20", rowLettersFull: "20", rowDiskFull: "5", rowPanic: "50", rowCrash: "50", rowHostile: "100000",
+	rowFull: "20", rowLettersFull: "20", rowDiskFull: "5", rowPanic: "50", rowCrash: "50", rowHostile: "100000", rowWeather: "600", rowAcks: "10 min",
 }
