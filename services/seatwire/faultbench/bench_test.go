@@ -40,6 +40,8 @@ type Options struct {
 	Cluster bool
 	// Link is a link of the services to a single server that does more than pass bytes on; nil is none.
 	Link func(to io.Writer, from io.Reader)
+	// Server is the program of the cluster's nodes, a file; empty is this test binary.
+	Server string
 	// StoreDir is the single server's; empty is a temporary one.
 	StoreDir string
 	// Connections by name; nil is one, "acme".
@@ -107,7 +109,7 @@ func Start(t *testing.T, o Options) *Bench {
 	b := &Bench{t: t, options: o, dir: t.TempDir(), replicas: map[string][]*program{}, changed: make(chan struct{}), gone: map[string]int{}}
 	b.vendors = newVendors(t, o, b.ring)
 	if o.Cluster {
-		b.cluster = startCluster(t)
+		b.cluster = startCluster(t, o.Server)
 		b.nats = b.cluster
 	} else {
 		b.broker = startBroker(t, cmp.Or(o.StoreDir, t.TempDir()))

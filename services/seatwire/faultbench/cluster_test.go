@@ -30,7 +30,11 @@ type node struct {
 	Name, Client, Route, Dir string
 	// Routes are where it finds the others: proxies of its own.
 	Routes []string
-	child  *child
+	// program is the NATS server's that runs it, a file; empty is this test binary. The others are only of use with it:
+	// where it says how it is, and what it logged since its start.
+	program, monitor string
+	log              *serverLog
+	child            *child
 }
 
 // serve is the child's life, as serveBroker is a single server's.
@@ -82,11 +86,13 @@ type cluster struct {
 	routes [nodes][nodes]*proxy
 }
 
-func startCluster(t *testing.T) *cluster {
+// startCluster starts one whose nodes are run by a program, see node.
+func startCluster(t *testing.T, program string) *cluster {
 	t.Helper()
 	c := &cluster{}
 	for i := range nodes {
 		n := &node{Name: fmt.Sprintf("node-%d", i), Client: freeAddress(t), Route: freeAddress(t), Dir: t.TempDir()}
+		n.program, n.monitor = program, freeAddress(t)
 		c.nodes = append(c.nodes, n)
 		c.clients = append(c.clients, startProxy(t, n.Client))
 	}
@@ -108,6 +114,10 @@ func startCluster(t *testing.T) *cluster {
 // start starts a node on its data, and returns when it listens; that it has caught up is another matter.
 func (c *cluster) start(t *testing.T, i int) {
 	t.Helper()
+	if c.nodes[i].program != "" {
+		c.nodes[i].launch(t)
+		return
+	}
 	place, err := json.Marshal(c.nodes[i])
 	if err != nil {
 		t.Fatal(err)

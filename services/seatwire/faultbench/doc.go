@@ -9,6 +9,7 @@
 //	bench_test.go      Start: a broker, two vendors, any number of replicas of each service
 //	broker_test.go     the NATS server's process: kill -9 and start again on the same data
 //	cluster_test.go    three of them, with proxy_test.go's links between them, which can break
+//	server_test.go     the server's own program as a node, of this tree's version or the one before
 //	program_test.go    a service's process: kill -9, stop, continue, SIGTERM, orders to its failpoints, start again
 //	vendors_test.go    the simulators behind one server that knows which process is calling
 //	requests_test.go   sync requests and their outcomes, by the contract's subjects alone
@@ -24,6 +25,7 @@
 //	panics_test.go     panics, exhausted memory, exits, and an event that ends whoever reads it
 //	upgrade_test.go    another version's programs beside these: upgrade and rollback, replica by replica
 //	weather_test.go    slow and lossy links; acks_test.go acknowledgements that are lost, late or doubled
+//	nats_upgrade_test.go  the NATS servers' previous release, taken to this tree's and back, node by node
 //	outages_test.go    a cluster's leader, nodes, quorum and links; limits_test.go full streams and a full disk
 //	vendor_rows_test.go  each way in which a vendor can go wrong, carried out by vendor_faults_test.go
 //	hostile_test.go    events that no honest publisher sends; canary_test.go a secret and an address in each input

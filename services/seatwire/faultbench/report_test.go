@@ -52,7 +52,7 @@ var elsewhere = []string{
 	"I-14 newest wins: the model test of services/deprovisioner",
 	"I-25 the audit is whole: explain's tests in services/seatwire; there is no hash chain",
 	"I-27 least privilege: the permission tests of the NATS configuration",
-	"I-29 upgrade and rollback: TestUpgrade, by all the other invariants",
+	"I-29 upgrade and rollback: TestUpgrade and TestNATSUpgrade, by all the other invariants",
 	"I-30 clock independence: fake clocks in the services' own tests; freshness is judged here as I-13",
 }
 
@@ -201,6 +201,7 @@ const (
 	rowNode        = "kill -9 of any node of three"
 	rowQuorum      = "two of three nodes down, then up"
 	rowAllDown     = "all three nodes down, then up"
+	rowNATSUpgrade = "rolling upgrade of the NATS servers, and back"
 	rowPartClients = "partition between services and a node"
 	rowPartNodes   = "partition between nodes"
 	rowPartOneWay  = "partition between nodes, one way"
@@ -217,6 +218,6 @@ const (
 // nightly are the counts of research/reliability.md 3.2; a long run does a tenth of them at least.
 var nightly = map[string]string{
 	rowRandomKill: "1000", rowFreeze: "200", rowRoll: "100", rowBrokerKill: "200", rowBrokerStop: "200", rowNode: "100",
-	rowQuorum: "100", rowAllDown: "100", rowPartClients: "100", rowPartNodes: "100", rowPartOneWay: "100",
+	rowQuorum: "100", rowAllDown: "100", rowNATSUpgrade: "3", rowPartClients: "100", rowPartNodes: "100", rowPartOneWay: "100",
 	rowFull: "20", rowLettersFull: "20", rowDiskFull: "5", rowPanic: "50", rowCrash: "50", rowHostile: "100000", rowWeather: "600", rowAcks: "10 min",
 }
