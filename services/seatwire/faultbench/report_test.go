@@ -75,14 +75,27 @@ type figures struct {
 	Tested, Violated map[invariant]int
 	Points           map[failpoint.Point][]time.Duration
 	Faults           map[string]int
-	Recovered        kills
+	// Damaged are copies with holes that a server served as whole, by row.
+	Damaged   map[string]served
+	Recovered kills
 	// Prompt is how long good requests took among hostile ones.
 	Prompt []time.Duration
 }
 
 var found = &tallies{figures: figures{
 	Tested: map[invariant]int{}, Violated: map[invariant]int{}, Points: map[failpoint.Point][]time.Duration{}, Faults: map[string]int{},
+	Damaged: map[string]served{},
 }}
+
+// served counts copies and the messages in them that were not there or others.
+type served struct{ Copies, Messages int }
+
+func (s served) String() string {
+	if s.Copies == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; the server served %d damaged copies, in which %d messages were missing or others", s.Copies, s.Messages)
+}
 
 // join adds those of earlier runs in a file, and writes the sum there. A file that is not there yet is none.
 func (f *tallies) join(file string) error {
@@ -99,6 +112,9 @@ func (f *tallies) join(file string) error {
 	addTo(f.Tested, earlier.Tested)
 	addTo(f.Violated, earlier.Violated)
 	addTo(f.Faults, earlier.Faults)
+	for row, s := range earlier.Damaged {
+		f.Damaged[row] = served{f.Damaged[row].Copies + s.Copies, f.Damaged[row].Messages + s.Messages}
+	}
 	for p, took := range earlier.Points {
 		f.Points[p] = append(f.Points[p], took...)
 	}
@@ -145,6 +161,14 @@ func (f *tallies) fault(row string, n int) {
 	f.Faults[row] += n
 }
 
+// servedDamaged says that a server served a copy in which n messages were not what they are on the other nodes.
+func (f *tallies) servedDamaged(row string, n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.Damaged[row]
+	f.Damaged[row] = served{s.Copies + 1, s.Messages + n}
+}
+
 // struck says that a kill point was struck, and how long after the death everything was done.
 func (f *tallies) struck(p failpoint.Point, took time.Duration) {
 	f.mu.Lock()
@@ -174,7 +198,7 @@ func (f *tallies) report(w io.Writer) {
 	fmt.Fprintf(w, "\n%d good requests among hostile ones were settled after %s (median), %s (worst)\n", len(f.Prompt), median(f.Prompt), worst(f.Prompt))
 	fmt.Fprintf(w, "\n%s\n%8s %9s  fault\n", f.Recovered.table(), "struck", "nightly")
 	for _, row := range slices.Sorted(maps.Keys(f.Faults)) {
-		fmt.Fprintf(w, "%8d %9s  %s\n", f.Faults[row], nightly[row], row)
+		fmt.Fprintf(w, "%8d %9s  %s%s\n", f.Faults[row], nightly[row], row, f.Damaged[row])
 	}
 	fmt.Fprintf(w, "\n%8s %9s %8s %8s  kill point, and how long after it everything was done\n", "struck", "nightly", "median", "worst")
 	for _, p := range failpoint.All() {
@@ -208,6 +232,7 @@ const (
 	rowFull        = "stream at its limit"
 	rowLettersFull = "dead letters at their limit"
 	rowDiskFull    = "disk full"
+	rowDamage      = "block file damaged on one node"
 	rowPanic       = "planted panic"
 	rowCrash       = "planted stack overflow, exhausted memory or exit"
 	rowHostile     = "hostile, duplicated or stale event"
@@ -219,5 +244,5 @@ const (
 var nightly = map[string]string{
 	rowRandomKill: "1000", rowFreeze: "200", rowRoll: "100", rowBrokerKill: "200", rowBrokerStop: "200", rowNode: "100",
 	rowQuorum: "100", rowAllDown: "100", rowNATSUpgrade: "3", rowPartClients: "100", rowPartNodes: "100", rowPartOneWay: "100",
-	rowFull: "20", rowLettersFull: "20", rowDiskFull: "5", rowPanic: "50", rowCrash: "50", rowHostile: "100000", rowWeather: "600", rowAcks: "10 min",
+	rowFull: "20", rowLettersFull: "20", rowDiskFull: "5", rowDamage: "10", rowPanic: "50", rowCrash: "50", rowHostile: "100000", rowWeather: "600", rowAcks: "10 min",
 }

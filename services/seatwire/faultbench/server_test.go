@@ -144,3 +144,13 @@ func (l *serverLog) all() string {
 	defer l.mu.Unlock()
 	return l.text.String()
 }
+
+// complaints are the lines that are no mere information.
+func (l *serverLog) complaints() (lines []string) {
+	for line := range strings.Lines(l.all()) {
+		if strings.Contains(line, "[WRN]") || strings.Contains(line, "[ERR]") || strings.Contains(line, "[FTL]") {
+			lines = append(lines, strings.TrimSpace(line))
+		}
+	}
+	return lines
+}

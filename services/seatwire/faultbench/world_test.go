@@ -41,20 +41,27 @@ func (w *world) leave(n int) {
 // faults off. Afterwards the list is right and everybody is answered.
 func (w *world) round(strike func()) (recovered time.Duration) {
 	w.t.Helper()
+	asked := w.strikeAtWork(strike)
+	healed := time.Now()
+	w.wantDone(w.Outcome(asked).RosterPublished)
+	w.Await(layoffLimit, "every request is settled", w.over)
+	w.wantSame("acme")
+	return time.Since(healed)
+}
+
+// strikeAtWork asks for a sync and 20 leavers, and has something strike when some of it is done.
+func (w *world) strikeAtWork(strike func()) (asked request) {
+	w.t.Helper()
 	w.Change(w.rng, "acme", w.options.People/20)
 	began := time.Now()
-	asked := w.Request("acme", "hr")
+	asked = w.Request("acme", "hr")
 	w.leave(20)
 	after := w.rng.IntN(12)
 	w.Await(syncLimit, "work is under way", func() bool {
 		return w.count(began, func(a act) bool { return a.by.service != "" }) > after
 	})
 	strike()
-	healed := time.Now()
-	w.wantDone(w.Outcome(asked).RosterPublished)
-	w.Await(layoffLimit, "every request is settled", w.over)
-	w.wantSame("acme")
-	return time.Since(healed)
+	return asked
 }
 
 // judge checks both halves.
