@@ -269,3 +269,17 @@ func TestReconcile_oldEntryOfALeaverGoesInTheEnd(t *testing.T) {
 	w.publish([]roster.Person{gone("u1", "q1@x"), active("u2", "p2@x"), active("u3", "p3@x")})
 	w.lists("u3 p3@x")
 }
+
+// A publication that failed half-way has changed the list: when the plan is again as it was before, everybody is sent.
+func TestAppend_sendsAgainAfterAFailure(t *testing.T) {
+	t.Parallel()
+	w := newBroker(t).newWorld(t, "acme", mode(modeAppend), keys(byEmail))
+	w.publish([]roster.Person{active("u0", "u0@x"), active("u1", "u1@x")})
+	w.app.after = func(string) error { return fault.New(fault.Permanent, "forbidden", "403") }
+	if got := w.publish([]roster.Person{active("u0", "u0@x"), active("v1", "u1@x"), gone("u1", "")}); got.Outcome != "failed" {
+		t.Fatalf("%+v", got)
+	}
+	w.app.after = nil
+	w.publish([]roster.Person{active("u0", "u0@x"), active("u1", "u1@x")})
+	w.lists("u0 u0@x", "u1 u1@x")
+}

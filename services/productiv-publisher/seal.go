@@ -209,6 +209,9 @@ func (t *turn) seal(ctx context.Context, m roster.Manifest, p *people, c changes
 	s.plan.Sealed = t.deps.Now().UTC()
 	t.Plan = &s.plan
 	t.tell(s.plan.Counts)
+	if t.Published != nil {
+		t.Published.Fingerprint = "" // until this plan is through, nobody knows what the list is
+	}
 	err = t.save(ctx)
 	failpoint.Hit(failpoint.P4)
 	return err
