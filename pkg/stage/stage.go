@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os/exec"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -51,6 +52,10 @@ type Stage struct {
 	Publisher *bus.Publisher
 	Router    *bus.Router
 	State     *state.Store
+	// Now is the time of day by the broker's clock.
+	Now func() time.Time
+
+	stopClock func()
 }
 
 // Open connects, declares the topology and binds the state. It waits for a broker that is not there yet until ctx ends.
@@ -61,7 +66,7 @@ func Open(ctx context.Context, name string, deps Deps) (*Stage, error) {
 	}
 	s := &Stage{Deps: deps, Name: name, Conn: conn, Publisher: bus.NewPublisher(conn)}
 	if err := s.prepare(ctx); err != nil {
-		conn.Close()
+		s.Close()
 		return nil, err
 	}
 	return s, nil
@@ -82,6 +87,7 @@ func (s *Stage) prepare(ctx context.Context) (err error) {
 	if s.State, err = state.Open(ctx, s.JS(), streams.State); err != nil {
 		return err
 	}
+	s.startClock(ctx)
 	s.Router, err = bus.NewRouter(bus.RouterConfig{
 		Service: s.Name, MaxDeliveries: s.Config.DeadLetters.MaxDeliveries, ConnectionOf: events.ConnectionOf,
 		Advisories: streams.Advisories + "." + streams.AdvisoriesDurable(s.Name),
@@ -115,8 +121,24 @@ func (s *Stage) declare(ctx context.Context) error {
 // JS reads streams and publishes.
 func (s *Stage) JS() jetstream.JetStream { return s.Conn.JS() }
 
+// startClock asks the broker for its time, now and every so often until Close.
+func (s *Stage) startClock(ctx context.Context) {
+	c := newClock(brokerTime(s.JS()), time.Now, s.Log)
+	c.set(ctx)
+	s.Now = func() time.Time { return c.Now().UTC() }
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	running.Go(func() { c.run(ctx) })
+	s.stopClock = func() { stop(); running.Wait() }
+}
+
 // Close lets go of the broker. Stop the service first.
-func (s *Stage) Close() { s.Conn.Close() }
+func (s *Stage) Close() {
+	if s.stopClock != nil {
+		s.stopClock()
+	}
+	s.Conn.Close()
+}
 
 // Register adds the stage's readiness: connected, subscribed, and everything that the service needs declared.
 func (s *Stage) Register(h *process.Health) {

@@ -29,6 +29,8 @@ type Deps struct {
 	Log   *slog.Logger
 	// Registry receives the metrics; nil exposes none.
 	Registry prometheus.Registerer
+	// Now is the time of day that all replicas share; nil is this host's.
+	Now func() time.Time
 }
 
 // Deprovisioner is one replica.
@@ -41,6 +43,9 @@ type Deprovisioner struct {
 
 // New wires a replica and starts nothing.
 func New(cfg *config.Config, deps Deps) *Deprovisioner {
+	if deps.Now == nil {
+		deps.Now = func() time.Time { return time.Now().UTC() }
+	}
 	d := &Deprovisioner{deps: deps, beats: newBeats(deps.Conn.JS().Conn(), nuid.Next())}
 	m := newMetrics(deps.Registry)
 	connections := map[string]rules{}
@@ -49,16 +54,14 @@ func New(cfg *config.Config, deps Deps) *Deprovisioner {
 		connections[c.Name] = r
 		d.lanes = append(d.lanes, &lane{
 			js: deps.Conn.JS(), feedJS: deps.Conn.ConsumeJS(), rules: r, beats: d.beats, log: deps.Log, metrics: m,
-			vendor: vendor{plan: deps.Plans[c.Name], rules: r, paused: d.pausedOn(c.Name), now: utcNow, ids: &identifiers{}},
+			vendor: vendor{plan: deps.Plans[c.Name], rules: r, paused: d.pausedOn(c.Name), now: deps.Now, ids: &identifiers{}},
 		})
 	}
-	d.intake = newIntake(deps.Conn.JS(), connections, m, utcNow)
+	d.intake = newIntake(deps.Conn.JS(), connections, m, deps.Now)
 	deps.Router.AddHandler("intake", streams.Deprovision, streams.DeprovisionerIntake, intakeConcurrency, d.intake.handle)
 	deps.Router.Watch(streams.Deprovision, streams.DeprovisionerIntake, d.intake.settled)
 	return d
 }
-
-func utcNow() time.Time { return time.Now().UTC() }
 
 // Run works until ctx ends, then drains: events in hand are committed, the answer to a call that is out is written
 // down, and the lanes are handed back. It returns an error when it cannot go on.

@@ -55,7 +55,7 @@ func (l *lane) rest(ctx context.Context, holder string, asked time.Time) bool {
 func (l *lane) try(ctx context.Context) (holder string, err error) {
 	asked, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
-	fence, holder, err := claim(asked, l.js, l.rules.connection, l.beats, time.Now().UTC())
+	fence, holder, err := claim(asked, l.js, l.rules.connection, l.beats, l.vendor.now())
 	if err != nil || fence == 0 {
 		return holder, err
 	}
@@ -74,7 +74,7 @@ func (l *lane) hold(ctx context.Context, fence uint64) error {
 	defer cancelBye()
 	if !errors.Is(err, errLaneLost) {
 		_ = t.note(bye) // what could not be written is found again at the next load
-		if handErr := handBack(bye, l.js, l.rules.connection, fence, time.Now().UTC()); handErr != nil && !isConflict(handErr) {
+		if handErr := handBack(bye, l.js, l.rules.connection, fence, l.vendor.now()); handErr != nil && !isConflict(handErr) {
 			l.log.Info("lane not handed back", "connection", l.rules.connection, "error", fault.Text(handErr))
 		}
 		l.beats.tellFree(l.rules.connection)

@@ -1,8 +1,6 @@
 package fetcher
 
 import (
-	"time"
-
 	"github.com/seatwire/seatwire/pkg/bus"
 	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/pluralsight"
@@ -16,7 +14,7 @@ func Open(s *stage.Stage) (stage.Service, error) {
 		plans[c.Name] = client(s, c)
 	}
 	return New(s.Config, Deps{
-		Log: s.Log, JS: s.JS(), Router: s.Router, Publisher: s.Publisher, Pages: bus.NewGroup(s.Publisher), State: s.State, Plans: plans, Now: time.Now,
+		Log: s.Log, JS: s.JS(), Router: s.Router, Publisher: s.Publisher, Pages: bus.NewGroup(s.Publisher), State: s.State, Plans: plans, Now: s.Now,
 	}), nil
 }
 
