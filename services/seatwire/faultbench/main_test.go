@@ -74,8 +74,8 @@ func (b built) Run() int {
 
 // build makes the programs of a working tree, of which source is a directory, as make build does but with failpoints:
 // static, and without the race detector, whose slowness would hide races between processes instead of finding them.
-func build(dir, source string) error {
-	args := []string{"build", "-tags", "failpoints", "-o", dir + string(filepath.Separator)}
+func build(dir, source string, flags ...string) error {
+	args := append([]string{"build", "-tags", "failpoints", "-o", dir + string(filepath.Separator)}, flags...)
 	for _, s := range append([]string{"seatwire"}, services...) {
 		args = append(args, "github.com/seatwire/seatwire/services/"+s+"/cmd/"+s)
 	}

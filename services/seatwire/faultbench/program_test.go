@@ -45,6 +45,8 @@ type program struct {
 	// configure writes the file for a start and returns its path.
 	configure func(owner) string
 	ring      func()
+	// env is a variable for it, NAME=value; empty is none.
+	env string
 	// orders is the directory of its failpoints, which all its processes look into.
 	orders string
 
@@ -74,7 +76,7 @@ func (p *program) start(t *testing.T) {
 	p.doomed = false
 	p.address, p.ready, p.unread = "", time.Time{}, nil
 	p.cmd = exec.Command(filepath.Join(p.from, p.service), "-config", p.configure(owner{p.service, p.replica, p.starts}))
-	p.cmd.Env = append(os.Environ(), failpoint.Env+"="+p.orders)
+	p.cmd.Env = append(os.Environ(), failpoint.Env+"="+p.orders, p.env)
 	p.cmd.Stderr, p.cmd.SysProcAttr = logOf{p}, leash()
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

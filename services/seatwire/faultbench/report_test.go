@@ -44,6 +44,7 @@ const (
 	backPressure   invariant = "I-23 back-pressure: what a full or absent broker refuses is refused visibly"
 	bounds         invariant = "I-24 bounds: a process's goroutines and memory stay within limits"
 	goodNeighbour  invariant = "I-26 good neighbour: a wait that a vendor asks for is kept"
+	clockFree      invariant = "I-30 clock independence: one host's wrong clock changes no decision"
 	truthInMetrics invariant = "I-28 metrics tell the truth: the counters are the streams' figures"
 )
 
@@ -53,14 +54,13 @@ var elsewhere = []string{
 	"I-25 the audit is whole: explain's tests in services/seatwire; there is no hash chain",
 	"I-27 least privilege: the permission tests of the NATS configuration",
 	"I-29 upgrade and rollback: TestUpgrade and TestNATSUpgrade, by all the other invariants",
-	"I-30 clock independence: fake clocks in the services' own tests; freshness is judged here as I-13",
 }
 
 func judged() []invariant {
 	return []invariant{
 		conservation, authority, dryByDefault, protectedNever, wholeSnapshots, sweepsForward, oneWriter, blastRadius, noAbsence,
 		isolation, oneEffect, lookFirst, freshness, truthful, convergence, lettersWhole, poison, newDecision, wireLimits,
-		idleSilent, noLeaks, backPressure, bounds, goodNeighbour, truthInMetrics,
+		idleSilent, noLeaks, backPressure, bounds, goodNeighbour, truthInMetrics, clockFree,
 	}
 }
 
@@ -237,6 +237,7 @@ const (
 	rowCrash       = "planted stack overflow, exhausted memory or exit"
 	rowHostile     = "hostile, duplicated or stale event"
 	rowWeather     = "seconds of delay by 100 ms ± 50, 5 % loss and resets on all links"
+	rowClock       = "clock of one host wrong, or stepping"
 	rowAcks        = "acknowledgement lost, late or twice"
 )
 
@@ -244,5 +245,5 @@ const (
 var nightly = map[string]string{
 	rowRandomKill: "1000", rowFreeze: "200", rowRoll: "100", rowBrokerKill: "200", rowBrokerStop: "200", rowNode: "100",
 	rowQuorum: "100", rowAllDown: "100", rowNATSUpgrade: "3", rowPartClients: "100", rowPartNodes: "100", rowPartOneWay: "100",
-	rowFull: "20", rowLettersFull: "20", rowDiskFull: "5", rowDamage: "10", rowPanic: "50", rowCrash: "50", rowHostile: "100000", rowWeather: "600", rowAcks: "10 min",
+	rowFull: "20", rowLettersFull: "20", rowDiskFull: "5", rowDamage: "10", rowPanic: "50", rowCrash: "50", rowHostile: "100000", rowWeather: "600", rowAcks: "10 min", rowClock: "50",
 }
