@@ -42,7 +42,7 @@ func TestCorruption_oneNodesFile(t *testing.T) {
 	})
 	w.wantDone(w.Sync("acme"))
 	w.bulk()
-	for range often(1) {
+	for range passes(2) {
 		for _, i := range w.rng.Perm(len(damages)) {
 			d := damages[i]
 			d.node = w.rng.IntN(nodes)
