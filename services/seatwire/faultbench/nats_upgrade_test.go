@@ -25,7 +25,7 @@ func TestNATSUpgrade_nodeByNodeAndBack(t *testing.T) {
 	if from == "" || from == server.VERSION {
 		t.Fatalf("the previous release is %q and this tree's %s: nothing is shown", from, server.VERSION)
 	}
-	for range often(1) {
+	for range passes(1) {
 		w.upgrade(current, server.VERSION)
 		w.upgrade(old, from)
 		found.fault(rowNATSUpgrade, 1)
