@@ -68,7 +68,7 @@ func (w *world) strikeAtWork(strike func()) (asked request) {
 func (w *world) judge() {
 	w.t.Helper()
 	w.AwaitReady()
-	w.Await(layoffLimit, "every request is settled", w.over)
+	w.Await(3*layoffLimit, "every request is settled", w.over) // a backlog of an hour's kills, perhaps
 	w.judgeLayoffs()
 	w.wantDone(w.Sync("acme"))
 	w.wantDone(w.Sync("globex"))
