@@ -39,8 +39,13 @@ func TestMain(m *testing.M) {
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())
 	}
-	// The default is as many tests at once as there are processors; these wait for take-overs nearly all the time.
-	if err := flag.Set("test.parallel", "16"); err != nil {
+	// The default is as many tests at once as there are processors; these wait for take-overs nearly all the time. In the
+	// long form each of them writes through to the one disk all the time.
+	parallel := "16"
+	if *chaos > 0 {
+		parallel = "8"
+	}
+	if err := flag.Set("test.parallel", parallel); err != nil {
 		panic(err) // the flag is go test's own
 	}
 	goleak.VerifyTestMain(built{m})
