@@ -198,8 +198,7 @@ func (w *world) compare(d *damage, before map[string]replica) (holes int) {
 		var whole replica
 		for k := 1; k < nodes; k++ {
 			i := (d.node + k) % nodes
-			w.Await(startLimit, fmt.Sprintf("node %d leads %s", i, stream), w.leads(stream, i))
-			whole = w.replica(stream)
+			whole = w.replicaOn(stream, i)
 			if n := before[stream].differs(whole); n > 0 {
 				found.violation(w.t, conservation, "%s: %d confirmed messages of %s are gone or other on node %d", d, n, stream, i)
 			}
@@ -217,7 +216,7 @@ func (w *world) compareDamaged(d *damage, stream string, whole replica) int {
 		w.t.Logf("%s: it does not lead %s", d, stream)
 		return 0
 	}
-	copied := w.replica(stream)
+	copied := w.replicaOn(stream, d.node)
 	n := whole.differs(copied) + copied.differs(whole)
 	if n == 0 {
 		return 0
@@ -298,6 +297,20 @@ func (w *world) replica(stream string) (r replica) {
 	return r
 }
 
+// replicaOn reads a stream as a node has it, which leads from the beginning of the reading to its end.
+func (w *world) replicaOn(stream string, i int) (r replica) {
+	w.t.Helper()
+	leads := w.leads(stream, i)
+	w.Await(startLimit, fmt.Sprintf("%s is read from node %d, its leader", stream, i), func() (ok bool) {
+		if !leads() {
+			return false
+		}
+		r, ok = w.readReplica(stream)
+		return ok && w.leader(stream) == i
+	})
+	return r
+}
+
 func (w *world) readReplica(stream string) (r replica, ok bool) {
 	info, ok := w.state(stream)
 	if !ok {
@@ -317,7 +330,7 @@ func (w *world) readReplica(stream string) (r replica, ok bool) {
 }
 
 // message asks for one by the request that only the leader answers; any replica may answer the library's. Whatever the
-// server cannot give is not there.
+// server does not find is not there; any other error is about the asking.
 func (w *world) message(stream string, sequence uint64) (m content, there bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
@@ -331,8 +344,15 @@ func (w *world) message(stream string, sequence uint64) (m content, there bool, 
 			Header  []byte `json:"hdrs"`
 			Data    []byte `json:"data"`
 		} `json:"message"`
+		Error struct{ Code int } `json:"error"`
 	}
-	if err := json.Unmarshal(resp.Data, &answer); err != nil || answer.Message == nil {
+	if err := json.Unmarshal(resp.Data, &answer); err != nil {
+		return m, false, err
+	}
+	if answer.Message == nil {
+		if answer.Error.Code == 503 {
+			err = fmt.Errorf("get message %d of %s: %s", sequence, stream, resp.Data)
+		}
 		return m, false, err
 	}
 	return content{answer.Message.Subject, sha256.Sum256(slices.Concat(answer.Message.Header, []byte{0}, answer.Message.Data))}, true, nil

@@ -1,6 +1,7 @@
 package faultbench
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -22,7 +23,7 @@ func TestVendors_everyFault(t *testing.T) {
 		}
 	}
 	if *chaos > 0 {
-		lanes, people = 6, 400
+		lanes, people = 6, 2000
 	}
 	rand.New(rand.NewPCG(*seed, 700)).Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 	for lane := range lanes {
@@ -100,16 +101,17 @@ func (v *sickness) suffer(row vendorRow) {
 func (v *sickness) inject(row vendorRow) {
 	v.t.Helper()
 	v.sick = time.Now()
-	var err error
-	switch {
-	case row.pluralsight != nil:
-		_, err = v.pluralsight.Inject(*row.pluralsight)
-	case row.productiv != nil:
-		err = v.productiv.Inject(*row.productiv)
-	default:
-		err = v.pluralsight.Configure("globex", row.dialect)
+	var errs [3]error
+	if row.pluralsight != nil {
+		_, errs[0] = v.pluralsight.Inject(*row.pluralsight)
 	}
-	if err != nil {
+	if row.productiv != nil {
+		errs[1] = v.productiv.Inject(*row.productiv)
+	}
+	if row.dialect != nil {
+		errs[2] = v.pluralsight.Configure("globex", row.dialect)
+	}
+	if err := errors.Join(errs[:]...); err != nil {
 		v.t.Fatalf("%s: %v", row.name, err)
 	}
 }
@@ -128,7 +130,7 @@ func (v *sickness) cure() {
 
 // struck counts what a row did so far; of a dialect, the files in earnest.
 func (v *sickness) struck(row vendorRow) (n int) {
-	if row.dialect != nil {
+	if row.dialect != nil && row.pluralsight == nil {
 		for _, r := range v.pluralsight.Requests() {
 			if r.Start.After(v.sick) && r.Deprovision != nil && !r.Deprovision.DryRun {
 				n++

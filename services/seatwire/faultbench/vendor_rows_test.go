@@ -139,6 +139,7 @@ func answerRows() (rows []vendorRow) {
 			rows = append(rows, files(10, false, f, "%d with %q, after it took effect", code, text))
 		}
 	}
+	partial := func(d *pluralsightsim.DeprovisionSwitches) { d.Effect = "partial" }
 	dialect := func(night int, name string, change func(*pluralsightsim.DeprovisionSwitches)) vendorRow {
 		return vendorRow{name: "Pluralsight, file: " + name, night: night, dialect: func(s *pluralsightsim.Switches) { change(&s.Deprovision) }}
 	}
@@ -146,13 +147,20 @@ func answerRows() (rows []vendorRow) {
 		dialect(100, "Processing, done later", func(d *pluralsightsim.DeprovisionSwitches) {
 			d.Answer, d.EffectDelay = "processing", pluralsightsim.Duration(500*time.Millisecond)
 		}),
-		dialect(200, "some rows have no effect", func(d *pluralsightsim.DeprovisionSwitches) {
-			d.Effect, d.StatusCode, d.StatusText = "partial", 400, "Completed With Errors"
+		dialect(100, "some rows have no effect, and it does not say so", partial),
+		answering(dialect(200, "some rows have no effect, and it says so", partial), pluralsightsim.Fault{
+			Action: pluralsightsim.Answer, Status: 400, Body: `{"status":"Completed With Errors"}`, When: pluralsightsim.After,
 		}),
 		dialect(100, "one file at a time (409)", func(d *pluralsightsim.DeprovisionSwitches) {
 			d.Concurrent, d.EffectDelay = "conflict", pluralsightsim.Duration(300*time.Millisecond)
 		}),
 	)
+}
+
+// answering is a row in which some of the files in earnest get an answer of their own.
+func answering(row vendorRow, answer pluralsightsim.Fault) vendorRow {
+	row.pluralsight = files(row.night, false, answer, "").pluralsight
+	return row
 }
 
 func listRows(method string) (rows []vendorRow) {
