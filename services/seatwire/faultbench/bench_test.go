@@ -56,6 +56,8 @@ type Options struct {
 	PageSize, BatchSize int
 	// FileSize of Pluralsight's files, in people; 0 is 100.
 	FileSize int
+	// VerifyWithin is how long a world waits for the proof of a removal; 0 is patient.
+	VerifyWithin time.Duration
 	// Latency of each vendor call.
 	Latency time.Duration
 	// CallTimeout of each vendor call; 0 is 30 s.

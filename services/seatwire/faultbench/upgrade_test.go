@@ -31,7 +31,7 @@ func TestUpgrade_oldAndNewSideBySide(t *testing.T) {
 	rng := draw(t, 300)
 	b := Start(t, Options{
 		People: 400, Connections: []string{"acme", "globex"}, Replicas: 2, BatchSize: 20, Latency: 5 * time.Millisecond, Programs: old,
-		Deprovision: layoffRules(5),
+		Deprovision: layoffRules(5, patient),
 	})
 	l := newLayoffs(b, rng, "acme")
 	l.began = time.Now()

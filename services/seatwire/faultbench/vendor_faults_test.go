@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/seatwire/seatwire/pkg/deprovision"
 	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/services/simulators/pluralsightsim"
 )
@@ -50,6 +51,52 @@ func TestVendors_everyFault(t *testing.T) {
 	}
 }
 
+// TestVendors_noProof has files do nothing, or not all, whose answers do not say so: when the time for a proof is over,
+// everybody is told what can be seen, and nobody is said to be removed who is there.
+func TestVendors_noProof(t *testing.T) {
+	t.Parallel()
+	if *chaos == 0 {
+		t.Skip("costs the time in which a proof may come: make chaos")
+	}
+	v := &sickness{world: startWorld(t, draw(t, 710), Options{People: 100, FileSize: 5, VerifyWithin: 20 * time.Second})}
+	for _, row := range silentRows() {
+		v.inject(row)
+		for v.struck(row) == 0 || v.struck(row) < row.night/10 && !over() {
+			v.leave(12)
+			v.Await(layoffLimit, row.name+": every request is settled", v.over)
+		}
+		found.fault(fmt.Sprintf("%s (nightly %d)", row.name, row.night), v.struck(row))
+		v.cure()
+	}
+	v.wantWhatIsSeen()
+}
+
+// wantWhatIsSeen checks that whoever is said to be removed is, and that of the others nothing is said.
+func (v *sickness) wantWhatIsSeen() {
+	v.t.Helper()
+	v.read()
+	said := map[string]int{}
+	for key, id := range v.wanted {
+		if v.spared[id] != "" {
+			continue
+		}
+		person, err := v.pluralsight.Person(v.connection, id)
+		if err != nil {
+			v.t.Fatal(err)
+		}
+		s := v.answers[key][0]
+		said[s.Outcome]++
+		found.tests(truthful, 1)
+		if gone := person.IsOnAccount == pluralsightsim.No; gone != (s.Outcome == deprovision.OutcomeRemoved) {
+			found.violation(v.t, truthful, "request %s is settled as %s, and the person is gone: %t", key, s.Outcome, gone)
+		}
+	}
+	v.t.Logf("settled as %v", said)
+	if said[deprovision.OutcomeRemoved] == 0 || said[deprovision.OutcomeUnverified] == 0 {
+		v.t.Error("nobody was removed, or everybody, so nothing was shown")
+	}
+}
+
 // sickness is a world whose vendors go wrong.
 type sickness struct {
 	*world
@@ -69,6 +116,7 @@ func (v *sickness) suffer(row vendorRow) {
 		night = 1
 	}
 	v.inject(row)
+	v.denied = v.denied || row.pluralsight != nil && row.pluralsight.Status == 429 && row.pluralsight.When == pluralsightsim.After
 	struck := 0
 	for range maxRounds {
 		v.Change(v.rng, "acme", 8)

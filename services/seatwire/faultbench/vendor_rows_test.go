@@ -119,13 +119,29 @@ func fileRows(dry bool) (rows []vendorRow) {
 		}
 		rows = append(rows,
 			files(500, dry, pluralsightsim.Fault{Action: pluralsightsim.Reset, When: when}, "reset, %s", text),
-			files(1000, dry, pluralsightsim.Fault{Action: pluralsightsim.Stall, When: when}, "timeout, %s", text),
-			files(100, dry, pluralsightsim.Fault{Action: pluralsightsim.Answer, Status: 200, Body: "<html>", When: when}, "200 with a page, %s", text))
+			files(1000, dry, pluralsightsim.Fault{Action: pluralsightsim.Stall, When: when}, "timeout, %s", text))
+		if dry || when == pluralsightsim.After {
+			rows = append(rows, page(dry, when, text))
+		}
 	}
 	return append(rows,
 		files(500, dry, pluralsightsim.Fault{Action: pluralsightsim.Reset, When: pluralsightsim.MidBody}, "reset in the middle of the answer"),
 		files(100, dry, pluralsightsim.Fault{Action: pluralsightsim.Truncate}, "answer cut short"),
 		files(100, dry, pluralsightsim.Fault{Action: pluralsightsim.Huge, Size: 20 << 20}, "answer of 20 MiB"))
+}
+
+func page(dry bool, when pluralsightsim.When, text string) vendorRow {
+	return files(100, dry, pluralsightsim.Fault{Action: pluralsightsim.Answer, Status: 200, Body: "<html>", When: when}, "200 with a page, %s", text)
+}
+
+// silentRows are files in earnest that do nothing, or not all, and whose answers do not say so.
+func silentRows() []vendorRow {
+	return []vendorRow{
+		page(false, pluralsightsim.Before, strikeMoments[pluralsightsim.Before]),
+		{name: "Pluralsight, file: some rows have no effect, and it does not say so", night: 100, dialect: func(s *pluralsightsim.Switches) {
+			s.Deprovision.Effect = "partial"
+		}},
+	}
 }
 
 // answerRows are each status text with each code, of files that took effect, and effects that come late, partly or never.
@@ -147,7 +163,6 @@ func answerRows() (rows []vendorRow) {
 		dialect(100, "Processing, done later", func(d *pluralsightsim.DeprovisionSwitches) {
 			d.Answer, d.EffectDelay = "processing", pluralsightsim.Duration(500*time.Millisecond)
 		}),
-		dialect(100, "some rows have no effect, and it does not say so", partial),
 		answering(dialect(200, "some rows have no effect, and it says so", partial), pluralsightsim.Fault{
 			Action: pluralsightsim.Answer, Status: 400, Body: `{"status":"Completed With Errors"}`, When: pluralsightsim.After,
 		}),

@@ -22,7 +22,7 @@ type world struct {
 // startWorld starts all services on both connections. Options say the rest.
 func startWorld(t *testing.T, rng *rand.Rand, o Options) *world {
 	t.Helper()
-	o.Connections, o.Others, o.Deprovision = []string{"acme", "globex"}, 200, layoffRules(cmp.Or(o.FileSize, 100))
+	o.Connections, o.Others, o.Deprovision = []string{"acme", "globex"}, 200, layoffRules(cmp.Or(o.FileSize, 100), cmp.Or(o.VerifyWithin, patient))
 	o.CallTimeout, o.Attempts = cmp.Or(o.CallTimeout, 5*time.Second), 10
 	return &world{layoffs: newLayoffs(Start(t, o), rng, "globex")}
 }
