@@ -113,8 +113,12 @@ func (t *turn) remember(ctx context.Context) (forget func(), err error) {
 	}, nil
 }
 
-// applied closes the plan and takes whom it deleted out of the ledger.
+// applied closes the plan. Where Productiv's list is read back, the plan stays until the list says whom it deleted;
+// otherwise they leave the ledger now.
 func (t *turn) applied(ctx context.Context) error {
+	if t.Plan.Deletes > 0 && t.connection.Productiv.Mode != modeAppend {
+		return t.save(ctx)
+	}
 	if t.Plan.Deletes > 0 {
 		deleted, err := t.deletions(ctx, *t.Plan)
 		if err != nil {
@@ -179,7 +183,7 @@ func (t *turn) disown(ctx context.Context, deleted map[personKey][]string) error
 func (t *turn) left(deleted map[personKey][]string) map[personKey]string {
 	left := map[personKey]string{}
 	for _, s := range t.stale {
-		if key := keyOf(s.id); !slices.Contains(deleted[key], roster.FoldEmail(s.pair.email)) {
+		if key := keyOf(s.id); deleted[key] != nil && !slices.Contains(deleted[key], roster.FoldEmail(s.pair.email)) {
 			left[key] = s.pair.email
 		}
 	}

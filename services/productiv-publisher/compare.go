@@ -3,6 +3,7 @@ package publisher
 import (
 	"context"
 	"iter"
+	"maps"
 	"slices"
 
 	"github.com/seatwire/seatwire/pkg/fault"
@@ -70,8 +71,8 @@ type comparison struct {
 
 	leavers []pair
 	stale   []stalePair
-	// unfinished are the entries that an interrupted plan was to delete; those that are not listed any more stay in it.
-	unfinished map[personKey][]string
+	// deleted are the entries that plans were to delete; those that are not listed any more stay in it.
+	deleted map[personKey][]string
 	// gone are the addresses of leavers, so that people are counted, not entries.
 	gone map[uint64]struct{}
 	// foreign is how many entries are not ours; absent how many owned people have no evidence for one sweep.
@@ -102,7 +103,9 @@ func newComparison(p *people, o owned) *comparison {
 // see takes one entry of Productiv's list.
 func (c *comparison) see(u productiv.User) {
 	key, email := keyOf(u.AppUserID), roster.AddressHash((u.Email))
-	delete(c.unfinished, key)
+	if folded := roster.FoldEmail(u.Email); slices.Contains(c.deleted[key], folded) {
+		c.deleted[key] = slices.DeleteFunc(slices.Clone(c.deleted[key]), func(e string) bool { return e == folded })
+	}
 	r := c.people.whole.find(key)
 	o, ours := c.owned.find(key)
 	_, stays := slices.BinarySearch(c.desired, email)
@@ -187,7 +190,8 @@ func (c *comparison) vanished() bool {
 }
 
 // compare reads Productiv's whole list against the roster. A plan that was interrupted is given up: what it did is in
-// the list, and whom it deleted leaves the ledger.
+// the list. Whom a plan deleted leaves the ledger once the list does not show them any more: a deletion that Productiv
+// carried out in part, and whoever is still listed because the list lags, stay ours.
 func (t *turn) compare(ctx context.Context, p *people) (c *comparison, err error) {
 	o, err := t.loadOwned(ctx)
 	if err != nil {
@@ -195,10 +199,13 @@ func (t *turn) compare(ctx context.Context, p *people) (c *comparison, err error
 	}
 	c = newComparison(p, o)
 	if t.Plan != nil {
-		if c.unfinished, err = t.deletions(ctx, *t.Plan); err != nil {
+		planned, err := t.deletions(ctx, *t.Plan)
+		if err != nil {
 			return nil, err
 		}
+		maps.Copy(t.deleting, planned)
 	}
+	c.deleted = maps.Clone(t.deleting)
 	for u, err := range t.list(ctx) {
 		if err != nil {
 			return nil, err
@@ -206,13 +213,20 @@ func (t *turn) compare(ctx context.Context, p *people) (c *comparison, err error
 		c.see(u)
 	}
 	t.stale = c.stale
+	maps.DeleteFunc(c.deleted, func(_ personKey, gone []string) bool { return len(gone) == 0 })
 	if t.Plan != nil {
-		if err := t.reconsider(ctx, c.unfinished); err != nil {
+		if err := t.reconsider(ctx, c.deleted); err != nil {
 			return nil, err
 		}
 	}
+	if err := t.disown(ctx, c.deleted); err != nil {
+		return nil, err
+	}
+	for key := range c.deleted {
+		delete(t.deleting, key)
+	}
 	t.Plan = nil
-	return c, t.disown(ctx, c.unfinished)
+	return c, nil
 }
 
 // reconsider corrects the counts after a crash in the middle of a deletion: it was counted before it was sent, and

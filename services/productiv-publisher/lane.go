@@ -39,13 +39,15 @@ type turn struct {
 	bisected int
 	// paused is what the guards were told.
 	paused bool
+	// deleting are the entries that this turn's plans deleted, and that Productiv still lists as far as is known.
+	deleting map[personKey][]string
 	// stale are the second entries that the last comparison saw.
 	stale []stalePair
 }
 
 // deliver handles one message of the lane: a manifest, or a person's decision about a hold.
 func (l *lane) deliver(ctx context.Context, d bus.Delivery, body []byte) error {
-	t := &turn{lane: l, delivery: d, refused: map[personKey]struct{}{}}
+	t := &turn{lane: l, delivery: d, refused: map[personKey]struct{}{}, deleting: map[personKey][]string{}}
 	var err error
 	if t.revision, err = l.deps.State.Get(ctx, roster.PublicationKey(l.connection.Name), &t.Publication); err != nil {
 		return err

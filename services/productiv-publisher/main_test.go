@@ -316,6 +316,8 @@ type app struct {
 	// refuses are ids that make Productiv refuse a call; tooLarge is how many people are too many, 0 for none.
 	refuses  []string
 	tooLarge int
+	// keeps is an id that no deletion takes away.
+	keeps string
 	// before is asked at each call that writes, by kind ("add", "remove"): its error is the answer.
 	before func(kind string, users []productiv.User) error
 	// after is asked once the call was carried out.
@@ -366,7 +368,7 @@ func (a *app) Remove(ctx context.Context, body []byte) (productiv.Removed, error
 	a.mu.Lock()
 	before := len(a.entries)
 	for _, u := range users {
-		a.entries = slices.DeleteFunc(a.entries, func(e productiv.User) bool { return a.key(e) == a.key(u) })
+		a.entries = slices.DeleteFunc(a.entries, func(e productiv.User) bool { return a.key(e) == a.key(u) && e.AppUserID != a.keeps })
 	}
 	n := before - len(a.entries)
 	a.mu.Unlock()

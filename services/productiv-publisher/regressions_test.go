@@ -283,3 +283,17 @@ func TestAppend_sendsAgainAfterAFailure(t *testing.T) {
 	w.publish([]roster.Person{active("u0", "u0@x"), active("u1", "u1@x")})
 	w.lists("u0 u0@x", "u1 u1@x")
 }
+
+// A deletion that Productiv carries out in part leaves an entry that is ours until it is gone.
+func TestReconcile_deletesWhatWasLeft(t *testing.T) {
+	t.Parallel()
+	w := newBroker(t).newWorld(t, "acme")
+	w.publish(crowd(4))
+	w.app.keeps, w.tick = "u1", lagLimit
+	if got := w.publish(leave(crowd(4), "u0", "u1")); got.Outcome != "failed" || !strings.HasPrefix(got.Reason, "mismatch") {
+		t.Errorf("%+v", got)
+	}
+	w.app.keeps = ""
+	w.publish(leave(crowd(4), "u0", "u1"))
+	w.lists("u2 u2@x", "u3 u3@x")
+}

@@ -109,9 +109,12 @@ func (c simClient) Add(_ context.Context, body []byte) error {
 // Remove implements App.
 func (c simClient) Remove(_ context.Context, body []byte) (removed productiv.Removed, err error) {
 	err = c.call("remove", body, func(users []productiv.User) error {
-		before := len(c.entries)
+		before, carriedOut := len(c.entries), users
+		if !c.w.calm && simulation.Chance(c.w, "in part", 25) {
+			carriedOut = users[1:]
+		}
 		c.change(func() {
-			for _, u := range users {
+			for _, u := range carriedOut {
 				c.entries = c.without(u)
 			}
 		})
