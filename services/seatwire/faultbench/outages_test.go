@@ -1,7 +1,6 @@
 package faultbench
 
 import (
-	"fmt"
 	"testing"
 	"time"
 
@@ -36,25 +35,19 @@ func TestCluster_outagesLoseNothing(t *testing.T) {
 	if *chaos == 0 {
 		t.Skip("three servers under the race detector are not ready in time beside all else: make chaos")
 	}
-	const lanes = 3
-	for lane := range lanes {
-		t.Run(fmt.Sprintf("lane %d", lane), func(t *testing.T) {
-			t.Parallel()
-			w := startWorld(t, draw(t, uint64(400+lane)), Options{People: 300, PageSize: 30, BatchSize: 20, Latency: 3 * time.Millisecond, Cluster: true})
-			n := 0
-			for pass := range passes(20) {
-				for _, o := range outages {
-					if n++; n%lanes != lane || pass >= o.long {
-						continue
-					}
-					took := w.round(func() { o.strike(w) })
-					found.fault(o.row, 1)
-					t.Logf("%-45s everything done %s after it", o.row, took.Round(time.Millisecond))
-				}
+	// One cluster only: three more servers that write through to the same disk are not ready in time.
+	w := startWorld(t, draw(t, 400), Options{People: 300, PageSize: 30, BatchSize: 20, Latency: 3 * time.Millisecond, Cluster: true})
+	for pass := range passes(20) {
+		for _, o := range outages {
+			if pass >= o.long {
+				continue
 			}
-			w.judge()
-		})
+			took := w.round(func() { o.strike(w) })
+			found.fault(o.row, 1)
+			t.Logf("%-45s everything done %s after it", o.row, took.Round(time.Millisecond))
+		}
 	}
+	w.judge()
 }
 
 // loseLeader kills the leader of some stream, and starts it again when another one leads.
