@@ -172,9 +172,10 @@ func answerRows() (rows []vendorRow) {
 	)
 }
 
-// answering is a row in which some of the files in earnest get an answer of their own.
+// answering is a row in which every file in earnest gets an answer of its own.
 func answering(row vendorRow, answer pluralsightsim.Fault) vendorRow {
 	row.pluralsight = files(row.night, false, answer, "").pluralsight
+	row.pluralsight.Match.Probability = 1
 	return row
 }
 
