@@ -182,9 +182,9 @@ func (t *turn) disown(ctx context.Context, deleted map[personKey][]string) error
 // left are the entries of deleted people that are listed and were not deleted: keys with addresses.
 func (t *turn) left(deleted map[personKey][]string) map[personKey]string {
 	left := map[personKey]string{}
-	for _, s := range t.stale {
-		if key := keyOf(s.id); deleted[key] != nil && !slices.Contains(deleted[key], roster.FoldEmail(s.pair.email)) {
-			left[key] = s.pair.email
+	for _, e := range t.rest {
+		if key := keyOf(e.id); deleted[key] != nil && !slices.Contains(deleted[key], roster.FoldEmail(e.email)) {
+			left[key] = e.email
 		}
 	}
 	return left

@@ -71,6 +71,8 @@ type comparison struct {
 
 	leavers []pair
 	stale   []stalePair
+	// rest are the entries of ours that are not an active person's.
+	rest []pair
 	// deleted are the entries that plans were to delete; those that are not listed any more stay in it.
 	deleted map[personKey][]string
 	// gone are the addresses of leavers, so that people are counted, not entries.
@@ -109,6 +111,9 @@ func (c *comparison) see(u productiv.User) {
 	r := c.people.whole.find(key)
 	o, ours := c.owned.find(key)
 	_, stays := slices.BinarySearch(c.desired, email)
+	if ours && !c.people.active(r) {
+		c.rest = append(c.rest, pair{u.AppUserID, u.Email})
+	}
 	canonical, _ := roster.CanonicalEmail(u.Email)
 	switch {
 	case c.people.active(r) && r.content == roster.ContentHash(canonical, u.Username, u.License):
@@ -212,7 +217,7 @@ func (t *turn) compare(ctx context.Context, p *people) (c *comparison, err error
 		}
 		c.see(u)
 	}
-	t.stale = c.stale
+	t.rest = c.rest
 	maps.DeleteFunc(c.deleted, func(_ personKey, gone []string) bool { return len(gone) == 0 })
 	if t.Plan != nil {
 		if err := t.reconsider(ctx, c.deleted); err != nil {

@@ -41,8 +41,8 @@ type turn struct {
 	paused bool
 	// deleting are the entries that this turn's plans deleted, and that Productiv still lists as far as is known.
 	deleting map[personKey][]string
-	// stale are the second entries that the last comparison saw.
-	stale []stalePair
+	// rest are the entries of ours that the last comparison saw and that are not an active person's.
+	rest []pair
 }
 
 // deliver handles one message of the lane: a manifest, or a person's decision about a hold.

@@ -297,3 +297,16 @@ func TestReconcile_deletesWhatWasLeft(t *testing.T) {
 	w.publish(leave(crowd(4), "u0", "u1"))
 	w.lists("u2 u2@x", "u3 u3@x")
 }
+
+// The same when the older entry stays because its owner is absent, and only the newer one's address is somebody's.
+func TestReconcile_oldEntryOfAnAbsentPersonGoesInTheEnd(t *testing.T) {
+	t.Parallel()
+	w := newBroker(t).newWorld(t, "acme", keys(byPair))
+	w.publish([]roster.Person{active("u1", "p1@x"), active("u4", "q6@x"), active("u5", "p5@x")})
+	w.app.entries = append(w.app.entries, productiv.User{AppUserID: "u4", Email: "p4@x"}) // one that a list did not show in time
+	gone := []roster.Person{active("u1", "q6@x"), active("u5", "p5@x")}
+	for range 3 {
+		w.publish(gone)
+	}
+	w.lists("u1 q6@x", "u5 p5@x")
+}
