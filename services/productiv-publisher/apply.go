@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/seatwire/seatwire/pkg/failpoint"
 	"github.com/seatwire/seatwire/pkg/fault"
@@ -132,17 +131,32 @@ func (t *turn) applied(ctx context.Context) error {
 	return t.save(ctx)
 }
 
-// deletions are the entries that a plan deletes: keys with their folded addresses.
-func (t *turn) deletions(ctx context.Context, plan roster.Plan) (map[personKey][]string, error) {
-	deleted := map[personKey][]string{}
+// listed is an entry of Productiv's list: one id may have several, under different addresses.
+type listed struct {
+	id    personKey
+	email string // folded
+}
+
+func listedAs(id, email string) listed { return listed{keyOf(id), roster.FoldEmail(email)} }
+
+// entries are a set.
+type entries map[listed]struct{}
+
+func (e entries) has(id, email string) bool {
+	_, ok := e[listedAs(id, email)]
+	return ok
+}
+
+// deletions are the entries that a plan deletes.
+func (t *turn) deletions(ctx context.Context, plan roster.Plan) (entries, error) {
+	deleted := entries{}
 	for i := range plan.Deletes {
 		users, err := t.chunk(ctx, plan, chunkRemove, i)
 		if err != nil {
 			return nil, err
 		}
 		for _, u := range users {
-			key := keyOf(u.AppUserID)
-			deleted[key] = append(deleted[key], roster.FoldEmail(u.Email))
+			deleted[listedAs(u.AppUserID, u.Email)] = struct{}{}
 		}
 	}
 	return deleted, nil
@@ -151,7 +165,7 @@ func (t *turn) deletions(ctx context.Context, plan roster.Plan) (map[personKey][
 // disown takes deleted entries out of the ledger. An active person whose second entry was deleted stays in it: the
 // roster's own entry was added to the ledger when it was sent. Who has another entry that nothing may delete yet stays
 // ours under that one, or nobody would ever delete it.
-func (t *turn) disown(ctx context.Context, deleted map[personKey][]string) error {
+func (t *turn) disown(ctx context.Context, deleted entries) error {
 	if len(deleted) == 0 {
 		return nil
 	}
@@ -164,9 +178,8 @@ func (t *turn) disown(ctx context.Context, deleted map[personKey][]string) error
 		if err != nil {
 			return err
 		}
-		key := keyOf(o.AppUserID)
-		if slices.Contains(deleted[key], roster.FoldEmail(o.Email)) {
-			email, more := left[key]
+		if deleted.has(o.AppUserID, o.Email) {
+			email, more := left[keyOf(o.AppUserID)]
 			if !more {
 				continue
 			}
@@ -179,12 +192,12 @@ func (t *turn) disown(ctx context.Context, deleted map[personKey][]string) error
 	return next.commit(ctx)
 }
 
-// left are the entries of deleted people that are listed and were not deleted: keys with addresses.
-func (t *turn) left(deleted map[personKey][]string) map[personKey]string {
+// left are the entries of ours that are listed and were not deleted: keys with addresses.
+func (t *turn) left(deleted entries) map[personKey]string {
 	left := map[personKey]string{}
 	for _, e := range t.rest {
-		if key := keyOf(e.id); deleted[key] != nil && !slices.Contains(deleted[key], roster.FoldEmail(e.email)) {
-			left[key] = e.email
+		if !deleted.has(e.id, e.email) {
+			left[keyOf(e.id)] = e.email
 		}
 	}
 	return left

@@ -74,7 +74,7 @@ type comparison struct {
 	// rest are the entries of ours that are not an active person's.
 	rest []pair
 	// deleted are the entries that plans were to delete; those that are not listed any more stay in it.
-	deleted map[personKey][]string
+	deleted entries
 	// gone are the addresses of leavers, so that people are counted, not entries.
 	gone map[uint64]struct{}
 	// foreign is how many entries are not ours; absent how many owned people have no evidence for one sweep.
@@ -105,9 +105,7 @@ func newComparison(p *people, o owned) *comparison {
 // see takes one entry of Productiv's list.
 func (c *comparison) see(u productiv.User) {
 	key, email := keyOf(u.AppUserID), roster.AddressHash((u.Email))
-	if folded := roster.FoldEmail(u.Email); slices.Contains(c.deleted[key], folded) {
-		c.deleted[key] = slices.DeleteFunc(slices.Clone(c.deleted[key]), func(e string) bool { return e == folded })
-	}
+	delete(c.deleted, listedAs(u.AppUserID, u.Email))
 	r := c.people.whole.find(key)
 	o, ours := c.owned.find(key)
 	_, stays := slices.BinarySearch(c.desired, email)
@@ -218,7 +216,6 @@ func (t *turn) compare(ctx context.Context, p *people) (c *comparison, err error
 		c.see(u)
 	}
 	t.rest = c.rest
-	maps.DeleteFunc(c.deleted, func(_ personKey, gone []string) bool { return len(gone) == 0 })
 	if t.Plan != nil {
 		if err := t.reconsider(ctx, c.deleted); err != nil {
 			return nil, err
@@ -227,8 +224,8 @@ func (t *turn) compare(ctx context.Context, p *people) (c *comparison, err error
 	if err := t.disown(ctx, c.deleted); err != nil {
 		return nil, err
 	}
-	for key := range c.deleted {
-		delete(t.deleting, key)
+	for gone := range c.deleted {
+		delete(t.deleting, gone)
 	}
 	t.Plan = nil
 	return c, nil
@@ -236,7 +233,7 @@ func (t *turn) compare(ctx context.Context, p *people) (c *comparison, err error
 
 // reconsider corrects the counts after a crash in the middle of a deletion: it was counted before it was sent, and
 // counts for those who are really gone.
-func (t *turn) reconsider(ctx context.Context, gone map[personKey][]string) error {
+func (t *turn) reconsider(ctx context.Context, gone entries) error {
 	if t.Plan.Next < t.Plan.Posts || t.Plan.Remembered != t.Plan.Next+1 {
 		return nil
 	}
@@ -246,7 +243,7 @@ func (t *turn) reconsider(ctx context.Context, gone map[personKey][]string) erro
 	}
 	went := 0
 	for _, u := range users {
-		if _, ok := gone[keyOf(u.AppUserID)]; ok {
+		if gone.has(u.AppUserID, u.Email) {
 			went++
 		}
 	}

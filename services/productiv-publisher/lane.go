@@ -40,14 +40,14 @@ type turn struct {
 	// paused is what the guards were told.
 	paused bool
 	// deleting are the entries that this turn's plans deleted, and that Productiv still lists as far as is known.
-	deleting map[personKey][]string
+	deleting entries
 	// rest are the entries of ours that the last comparison saw and that are not an active person's.
 	rest []pair
 }
 
 // deliver handles one message of the lane: a manifest, or a person's decision about a hold.
 func (l *lane) deliver(ctx context.Context, d bus.Delivery, body []byte) error {
-	t := &turn{lane: l, delivery: d, refused: map[personKey]struct{}{}, deleting: map[personKey][]string{}}
+	t := &turn{lane: l, delivery: d, refused: map[personKey]struct{}{}, deleting: entries{}}
 	var err error
 	if t.revision, err = l.deps.State.Get(ctx, roster.PublicationKey(l.connection.Name), &t.Publication); err != nil {
 		return err
