@@ -77,8 +77,8 @@ const clockEnv = "FAULTBENCH_CLOCK"
 const wrongNow = `
 	sec, nsec, mono := runtimeNow()
 	clockOnce.Do(readClock)
-	if offset := clockOff; mono-startNano < clockAfter*1e9 {
-		sec += offset
+	if mono-startNano < clockAfter*1e9 {
+		sec += clockOff
 	} else {
 		sec += clockLater
 	}

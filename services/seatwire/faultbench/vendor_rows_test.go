@@ -130,6 +130,13 @@ func fileRows(dry bool) (rows []vendorRow) {
 		files(100, dry, pluralsightsim.Fault{Action: pluralsightsim.Huge, Size: 20 << 20}, "answer of 20 MiB"))
 }
 
+// dialect is a way of carrying files out, and of speaking of it.
+func dialect(night int, name string, change func(*pluralsightsim.DeprovisionSwitches)) vendorRow {
+	return vendorRow{name: "Pluralsight, file: " + name, night: night, dialect: func(s *pluralsightsim.Switches) { change(&s.Deprovision) }}
+}
+
+func partial(d *pluralsightsim.DeprovisionSwitches) { d.Effect = "partial" }
+
 func page(dry bool, when pluralsightsim.When, text string) vendorRow {
 	return files(100, dry, pluralsightsim.Fault{Action: pluralsightsim.Answer, Status: 200, Body: "<html>", When: when}, "200 with a page, %s", text)
 }
@@ -138,9 +145,7 @@ func page(dry bool, when pluralsightsim.When, text string) vendorRow {
 func silentRows() []vendorRow {
 	return []vendorRow{
 		page(false, pluralsightsim.Before, strikeMoments[pluralsightsim.Before]),
-		{name: "Pluralsight, file: some rows have no effect, and it does not say so", night: 100, dialect: func(s *pluralsightsim.Switches) {
-			s.Deprovision.Effect = "partial"
-		}},
+		dialect(100, "some rows have no effect, and it does not say so", partial),
 	}
 }
 
@@ -154,10 +159,6 @@ func answerRows() (rows []vendorRow) {
 			f := pluralsightsim.Fault{Action: pluralsightsim.Answer, Status: code, Body: body, When: pluralsightsim.After}
 			rows = append(rows, files(10, false, f, "%d with %q, after it took effect", code, text))
 		}
-	}
-	partial := func(d *pluralsightsim.DeprovisionSwitches) { d.Effect = "partial" }
-	dialect := func(night int, name string, change func(*pluralsightsim.DeprovisionSwitches)) vendorRow {
-		return vendorRow{name: "Pluralsight, file: " + name, night: night, dialect: func(s *pluralsightsim.Switches) { change(&s.Deprovision) }}
 	}
 	return append(rows,
 		dialect(100, "Processing, done later", func(d *pluralsightsim.DeprovisionSwitches) {
