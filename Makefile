@@ -45,7 +45,7 @@ lint: bin/golangci-lint ## linters only
 	deploy/ci/lint.sh
 
 fmt: ## format
-	gofmt -w pkg services
+	gofmt -w pkg services deploy
 
 generate: ## generated code
 	go generate work
@@ -53,6 +53,7 @@ generate: ## generated code
 tidy: ## go.mod and go.sum of every module
 	go work sync
 	for m in $$(go list -m -f '{{.Dir}}'); do (cd $$m && go mod tidy); done
+	GOWORK=off go -C deploy/tools/powerloss mod tidy
 
 fuzz: ## every fuzz target for FUZZTIME (20s) each
 	deploy/ci/fuzz.sh

@@ -6,3 +6,4 @@ echo "-- linters"
 for m in $(go list -m -f '{{.Dir}}'); do
   (cd "$m" && "$OLDPWD/bin/golangci-lint" run --config "$OLDPWD/.golangci.yml" ./...)
 done
+(cd deploy/tools/powerloss && GOWORK=off "$OLDPWD/bin/golangci-lint" run --config "$OLDPWD/.golangci.yml" ./...)

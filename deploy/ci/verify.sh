@@ -7,7 +7,7 @@ modules=$(go list -m -f '{{.Dir}}')
 fail() { echo "verify: $*" >&2; exit 1; }
 
 echo "-- formatting"
-unformatted=$(gofmt -l pkg services)
+unformatted=$(gofmt -l pkg services deploy)
 [ -z "$unformatted" ] || fail "not formatted, run make fmt: $unformatted"
 
 echo "-- modules: one go version, tidy, standing alone"
@@ -25,6 +25,10 @@ for m in $modules; do
     sort -u | comm -23 - "$tested")
   [ -z "$drift" ] || fail "$m alone builds other versions than the workspace, run make tidy: $drift"
 done
+
+echo "-- a tool of ours: tidy, tested"
+GOWORK=off go -C deploy/tools/powerloss mod tidy -diff || fail "deploy/tools/powerloss is not tidy, run make tidy"
+GOWORK=off go -C deploy/tools/powerloss test ./... || fail "deploy/tools/powerloss: its test failed"
 
 echo "-- generated code"
 before=$(git status --porcelain)

@@ -42,8 +42,8 @@ type Options struct {
 	Link func(to io.Writer, from io.Reader)
 	// Server is the program of the cluster's nodes, a file; empty is this test binary.
 	Server string
-	// StoreDir is the single server's; empty is a temporary one.
-	StoreDir string
+	// StoreDir makes the directory of a NATS server; nil is temporary ones.
+	StoreDir func() string
 	// Connections by name; nil is one, "acme".
 	Connections []string
 	// Services that run; nil is all.
@@ -110,11 +110,14 @@ func Start(t *testing.T, o Options) *Bench {
 	o.MaxDeliveries = cmp.Or(o.MaxDeliveries, 5)
 	b := &Bench{t: t, options: o, dir: t.TempDir(), replicas: map[string][]*program{}, changed: make(chan struct{}), gone: map[string]int{}}
 	b.vendors = newVendors(t, o, b.ring)
+	if o.StoreDir == nil {
+		o.StoreDir = t.TempDir
+	}
 	if o.Cluster {
-		b.cluster = startCluster(t, o.Server)
+		b.cluster = startCluster(t, o.Server, o.StoreDir)
 		b.nats = b.cluster
 	} else {
-		b.broker = startBroker(t, cmp.Or(o.StoreDir, t.TempDir()))
+		b.broker = startBroker(t, o.StoreDir())
 		b.nats = b.broker
 		if o.Link != nil {
 			b.nats = linked{b.broker, startProxy(t, b.broker.listen)}

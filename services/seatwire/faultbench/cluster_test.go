@@ -86,12 +86,12 @@ type cluster struct {
 	routes [nodes][nodes]*proxy
 }
 
-// startCluster starts one whose nodes are run by a program, see node.
-func startCluster(t *testing.T, program string) *cluster {
+// startCluster starts one whose nodes are run by a program, see node, each in a directory that storeDir makes.
+func startCluster(t *testing.T, program string, storeDir func() string) *cluster {
 	t.Helper()
 	c := &cluster{}
 	for i := range nodes {
-		n := &node{Name: fmt.Sprintf("node-%d", i), Client: freeAddress(t), Route: freeAddress(t), Dir: t.TempDir()}
+		n := &node{Name: fmt.Sprintf("node-%d", i), Client: freeAddress(t), Route: freeAddress(t), Dir: storeDir()}
 		n.program, n.monitor = program, freeAddress(t)
 		c.nodes = append(c.nodes, n)
 		c.clients = append(c.clients, startProxy(t, n.Client))

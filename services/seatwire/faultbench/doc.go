@@ -27,6 +27,7 @@
 //	weather_test.go    slow and lossy links; acks_test.go acknowledgements that are lost, late or doubled
 //	nats_upgrade_test.go  the NATS servers' previous release, taken to this tree's and back, node by node
 //	corruption_test.go  a node's file with bits turned or its end gone
+//	powerloss_test.go  servers on disks that forget what was not synced (deploy/tools/powerloss)
 //	clocks_test.go     a host whose clock is wrong, or steps
 //	outages_test.go    a cluster's leader, nodes, quorum and links; limits_test.go full streams and a full disk
 //	vendor_rows_test.go  each way in which a vendor can go wrong, carried out by vendor_faults_test.go

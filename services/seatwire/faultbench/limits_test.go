@@ -126,7 +126,7 @@ func (b *Bench) unsettled(stream, durable string) int {
 func TestLimits_fullDisk(t *testing.T) {
 	t.Parallel()
 	disk := smallDisk(t, 96<<20)
-	w := startWorld(t, draw(t, 502), Options{People: 300, PageSize: 30, BatchSize: 20, Latency: 3 * time.Millisecond, StoreDir: disk})
+	w := startWorld(t, draw(t, 502), Options{People: 300, PageSize: 30, BatchSize: 20, Latency: 3 * time.Millisecond, StoreDir: func() string { return disk }})
 	for i := range passes(1) {
 		person, err := w.pluralsight.AddPerson(w.connection, newcomer(w.newAddress(w.rng, w.connection), 0))
 		if err != nil {

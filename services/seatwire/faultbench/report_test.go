@@ -239,6 +239,9 @@ const (
 	rowWeather     = "seconds of delay by 100 ms ± 50, 5 % loss and resets on all links"
 	rowClock       = "clock of one host wrong, or stepping"
 	rowAcks        = "acknowledgement lost, late or twice"
+	rowPowerOne    = "power loss of a single NATS server"
+	rowPowerNode   = "power loss of one node of three"
+	rowPowerAll    = "power loss of all three nodes at once"
 )
 
 // nightly are the counts of research/reliability.md 3.2; a long run does a tenth of them at least.
@@ -246,4 +249,5 @@ var nightly = map[string]string{
 	rowRandomKill: "1000", rowFreeze: "200", rowRoll: "100", rowBrokerKill: "200", rowBrokerStop: "200", rowNode: "100",
 	rowQuorum: "100", rowAllDown: "100", rowNATSUpgrade: "3", rowPartClients: "100", rowPartNodes: "100", rowPartOneWay: "100",
 	rowFull: "20", rowLettersFull: "20", rowDiskFull: "5", rowDamage: "10", rowPanic: "50", rowCrash: "50", rowHostile: "100000", rowWeather: "600", rowAcks: "10 min", rowClock: "50",
+	rowPowerOne: "20", rowPowerNode: "20", rowPowerAll: "20",
 }

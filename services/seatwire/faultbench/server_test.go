@@ -25,24 +25,25 @@ const (
 // buildServer makes the NATS server of this tree, and returns its file.
 func buildServer(t *testing.T) string {
 	t.Helper()
-	return goBuild(t, os.Environ(), ".", serverPackage)
+	return goBuild(t, os.Environ(), ".", serverPackage, "nats-server")
 }
 
 // buildPreviousServer makes the release before it, whose module never meets ours.
 func buildPreviousServer(t *testing.T) string {
 	t.Helper()
-	return goBuild(t, append(os.Environ(), "GOWORK=off"), previousServer, "tool")
+	return goBuild(t, append(os.Environ(), "GOWORK=off"), previousServer, "tool", "nats-server")
 }
 
-func goBuild(t *testing.T, env []string, dir, what string) string {
+// goBuild builds a package and returns its program, a file of that name.
+func goBuild(t *testing.T, env []string, dir, what, name string) string {
 	t.Helper()
 	out := t.TempDir()
 	cmd := exec.Command("go", "build", "-o", out+string(filepath.Separator), what)
 	cmd.Env, cmd.Dir = append(env, "CGO_ENABLED=0"), dir
 	if said, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the NATS server: %v\n%s", err, said)
+		t.Fatalf("build %s: %v\n%s", name, err, said)
 	}
-	return filepath.Join(out, "nats-server")
+	return filepath.Join(out, name)
 }
 
 // launch starts the server's own program as the node, and returns when it listens.
@@ -52,8 +53,14 @@ func (n *node) launch(t *testing.T) {
 	if err := os.WriteFile(file, []byte(n.settings()), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	n.run(t, "-c", file)
+}
+
+// run starts the program with any arguments, and returns when it listens.
+func (n *node) run(t *testing.T, args ...string) {
+	t.Helper()
 	n.log = &serverLog{ready: make(chan struct{})}
-	cmd := exec.Command(n.program, "-c", file)
+	cmd := exec.Command(n.program, args...)
 	cmd.Stderr, cmd.SysProcAttr = n.log, leash()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
