@@ -121,6 +121,9 @@ func bubble(t *testing.T, number int, keep bool, history History) (tr *Trace, br
 	return tr, broken
 }
 
+// progress is after how many histories Run says how far it is: some minutes.
+const progress = 50_000
+
 // Run plays -histories of them on all processors.
 func Run(t *testing.T, history History) {
 	if *only >= 0 {
@@ -146,7 +149,9 @@ func Run(t *testing.T, history History) {
 				t.Parallel()
 				for n := int(next.Add(1) - 1); more(n) && failed.Load() < 3; n = int(next.Add(1) - 1) {
 					tr, broken := bubble(t, n, false, history)
-					played.Add(1)
+					if done := played.Add(1); done%progress == 0 {
+						t.Logf("%d histories so far, %d violations, %s", done, failed.Load(), time.Since(began).Round(time.Second))
+					}
 					events.Add(int64(tr.Events))
 					hash.Add(tr.Hash)
 					if broken == nil {
