@@ -44,6 +44,8 @@ type Options struct {
 	Server string
 	// StoreDir makes the directory of a NATS server; nil is temporary ones.
 	StoreDir func() string
+	// StoreKey encrypts what a cluster's nodes store; empty leaves it plain.
+	StoreKey string
 	// Connections by name; nil is one, "acme".
 	Connections []string
 	// Services that run; nil is all.
@@ -114,7 +116,7 @@ func Start(t *testing.T, o Options) *Bench {
 		o.StoreDir = t.TempDir
 	}
 	if o.Cluster {
-		b.cluster = startCluster(t, o.Server, o.StoreDir)
+		b.cluster = startCluster(t, o)
 		b.nats = b.cluster
 	} else {
 		b.broker = startBroker(t, o.StoreDir())

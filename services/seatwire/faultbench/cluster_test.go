@@ -28,6 +28,8 @@ var nodePlace = flag.String(nodeFlag, "", "internal: be the node of a NATS clust
 // node is one NATS server of three, a process.
 type node struct {
 	Name, Client, Route, Dir string
+	// Key encrypts what it stores; empty leaves it plain.
+	Key string
 	// Routes are where it finds the others: proxies of its own.
 	Routes []string
 	// program is the NATS server's that runs it, a file; empty is this test binary. The others are only of use with it:
@@ -41,6 +43,7 @@ type node struct {
 func (n node) serve() error {
 	opts := &server.Options{
 		ServerName: n.Name, NoSigs: true, NoLog: true, JetStream: true, StoreDir: n.Dir, SyncAlways: true, JetStreamMaxStore: maxStore,
+		JetStreamCipher: server.ChaCha, JetStreamKey: n.Key,
 		// Nobody may hear of a way round the proxies, so none is told to clients, and one that leads nowhere to nodes.
 		Cluster: server.ClusterOpts{Name: "faultbench", NoAdvertise: true, Advertise: "127.0.0.1:1"},
 	}
@@ -86,13 +89,13 @@ type cluster struct {
 	routes [nodes][nodes]*proxy
 }
 
-// startCluster starts one whose nodes are run by a program, see node, each in a directory that storeDir makes.
-func startCluster(t *testing.T, program string, storeDir func() string) *cluster {
+// startCluster starts one whose nodes are run by o.Server, see node, each in a directory that o.StoreDir makes.
+func startCluster(t *testing.T, o Options) *cluster {
 	t.Helper()
 	c := &cluster{}
 	for i := range nodes {
-		n := &node{Name: fmt.Sprintf("node-%d", i), Client: freeAddress(t), Route: freeAddress(t), Dir: storeDir()}
-		n.program, n.monitor = program, freeAddress(t)
+		n := &node{Name: fmt.Sprintf("node-%d", i), Client: freeAddress(t), Route: freeAddress(t), Dir: o.StoreDir(), Key: o.StoreKey}
+		n.program, n.monitor = o.Server, freeAddress(t)
 		c.nodes = append(c.nodes, n)
 		c.clients = append(c.clients, startProxy(t, n.Client))
 	}

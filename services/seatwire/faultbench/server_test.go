@@ -82,9 +82,9 @@ func (n *node) settings() string {
 	return fmt.Sprintf(`server_name: %s
 listen: %q
 http: %q
-jetstream: {store_dir: %q, sync_interval: always, max_file_store: %d}
+jetstream: {store_dir: %q, sync_interval: always, max_file_store: %d, cipher: chachapoly, key: %q}
 cluster: {name: faultbench, listen: %q, no_advertise: true, advertise: "127.0.0.1:1", routes: [%s]}
-`, n.Name, n.Client, n.monitor, n.Dir, int64(maxStore), n.Route, strings.Join(routes, ", "))
+`, n.Name, n.Client, n.monitor, n.Dir, int64(maxStore), n.Key, n.Route, strings.Join(routes, ", "))
 }
 
 // terminate ends the server as a deployment does.
