@@ -40,6 +40,7 @@
 // every fault strikes at least once, with 20,000 people and 100 events a second beside the kills, and as often as a tenth
 // of a night's run asks as long as there is time; the kills go on to its end (schedule_test.go, deploy/ci/chaos.sh). A run
 // prints its seed; -seed=N draws the same faults again, though the processes' own timing is never the same twice.
+// -rows=TEXT has the vendors go wrong only in the ways whose names have it in them.
 //
 // Nothing here sleeps. A fault strikes when a counted event happens: the n-th call that a vendor gets, the n-th page, the
 // n-th time that a program comes to a point. A wait is for a condition, and fails at a deadline with the logs of all
