@@ -110,7 +110,7 @@ type sickness struct {
 }
 
 // maxRounds ends a row whose chance does not come.
-const maxRounds = 200
+const maxRounds = 400
 
 // suffer has a row strike as often as it should, and then everything get well.
 func (v *sickness) suffer(row vendorRow) {
