@@ -42,67 +42,99 @@ func mounted(t *testing.T) (dir string, fail func(seed int) string) {
 // all is a seed that loses everything, some one that leaves a beginning.
 const all, some = 1, 2
 
-func TestPowerFails(t *testing.T) {
+// probe is a file on such a disk.
+type probe struct {
+	t    *testing.T
+	name string
+}
+
+func newProbe(t *testing.T) (p probe, fail func(seed int) string) {
+	t.Helper()
 	dir, fail := mounted(t)
-	name := filepath.Join(dir, "file")
-	open := func(flags int) *os.File {
-		f, err := os.OpenFile(name, flags|os.O_CREATE|os.O_RDWR, 0o600)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { _ = f.Close() })
-		return f
+	return probe{t, filepath.Join(dir, "file")}, fail
+}
+
+func (p probe) open(flags int) *os.File {
+	p.t.Helper()
+	f, err := os.OpenFile(p.name, flags|os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		p.t.Fatal(err)
 	}
-	must := func(_ any, err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+	p.t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+// synced is one that holds "one two ", and will.
+func (p probe) synced() *os.File {
+	p.t.Helper()
+	f := p.open(0)
+	p.must(f.WriteString("one two "))
+	p.must(nil, f.Sync())
+	return f
+}
+
+func (p probe) must(_ any, err error) {
+	p.t.Helper()
+	if err != nil {
+		p.t.Fatal(err)
 	}
-	want := func(content string) {
-		t.Helper()
-		if got, err := os.ReadFile(name); err != nil || string(got) != content {
-			t.Fatalf("%q (%v), want %q", got, err, content)
-		}
+}
+
+func (p probe) want(content string) {
+	p.t.Helper()
+	if got, err := os.ReadFile(p.name); err != nil || string(got) != content {
+		p.t.Fatalf("%q (%v), want %q", got, err, content)
 	}
-	f := open(0)
-	must(f.WriteString("one two "))
-	must(nil, f.Sync())
-	must(f.WriteString("three "))
-	must(f.WriteAt([]byte("ONE"), 0))
-	want("ONE two three ")
+}
+
+func TestPowerFails_losesWhatIsNotSynced(t *testing.T) {
+	p, fail := newProbe(t)
+	f := p.synced()
+	p.must(f.WriteString("three "))
+	p.must(f.WriteAt([]byte("ONE"), 0))
+	p.want("ONE two three ")
 	if said := fail(all); said != "lost 9 bytes of 1 files" {
 		t.Error(said)
 	}
-	want("one two ")
+	p.want("one two ")
 
-	must(nil, f.Truncate(3))
-	must(nil, os.Rename(name, name+"2"))
-	must(nil, os.Rename(name+"2", name))
+	p.must(p.open(os.O_SYNC).WriteString("ONE"))
 	fail(all)
-	want("one two ")
+	p.want("ONE two ")
+}
 
-	must(nil, os.WriteFile(name, []byte("other"), 0o600))
-	want("other")
+func TestPowerFails_bringsBackWhatWasCut(t *testing.T) {
+	p, fail := newProbe(t)
+	p.must(nil, p.synced().Truncate(3))
+	p.must(nil, os.Rename(p.name, p.name+"2"))
+	p.must(nil, os.Rename(p.name+"2", p.name))
 	fail(all)
-	want("one two ")
+	p.want("one two ")
 
-	must(open(os.O_SYNC).WriteString("ONE"))
+	p.must(nil, os.WriteFile(p.name, []byte("other"), 0o600))
+	p.want("other")
 	fail(all)
-	want("ONE two ")
+	p.want("one two ")
+}
 
-	_, _ = f.Seek(8, io.SeekStart)
+func TestPowerFails_leavesABeginning(t *testing.T) {
+	p, fail := newProbe(t)
+	f := p.synced()
 	for range 100 {
-		must(f.WriteString("x"))
+		p.must(f.WriteString("x"))
 	}
 	fail(some)
-	if got, _ := os.ReadFile(name); len(got) <= 8 || len(got) >= 108 {
+	if got, _ := os.ReadFile(p.name); len(got) <= 8 || len(got) >= 108 {
 		t.Errorf("%q: all or nothing is left", got)
 	}
+}
 
-	must(nil, os.Remove(name))
-	must(f.WriteString("to nobody"))
-	must(open(0).WriteString("new"))
+func TestPowerFails_keepsNames(t *testing.T) {
+	p, fail := newProbe(t)
+	f := p.synced()
+	p.must(nil, os.Remove(p.name))
+	p.must(f.WriteString("to nobody"))
+	p.must(p.open(0).WriteString("new"))
 	fail(all)
-	want("")
+	p.want("")
 }

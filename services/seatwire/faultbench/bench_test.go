@@ -154,23 +154,30 @@ func defaulted(names []string, instead ...string) []string {
 // broker gets it: the publisher does not know yet whether it is stored.
 func (b *Bench) connect() {
 	b.t.Helper()
-	nc, err := nats.Connect(b.nats.direct(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	b.nc = nc
-	b.t.Cleanup(nc.Close)
-	if b.js, err = jetstream.New(nc); err != nil {
-		b.t.Fatal(err)
-	}
+	b.nc, b.js = dial(b.t, b.nats.direct())
 	for _, subject := range []string{events.Prefix + ">", stateSubject + ">"} {
-		if _, err := nc.Subscribe(subject, b.overhear); err != nil {
+		if _, err := b.nc.Subscribe(subject, b.overhear); err != nil {
 			b.t.Fatal(err)
 		}
 	}
-	if err := nc.Flush(); err != nil {
+	if err := b.nc.Flush(); err != nil {
 		b.t.Fatal(err)
 	}
+}
+
+// dial connects to a broker, again and again when it is gone.
+func dial(t *testing.T, url string) (*nats.Conn, jetstream.JetStream) {
+	t.Helper()
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nc, js
 }
 
 // stateSubject is what the client library makes of the keys of the state bucket.

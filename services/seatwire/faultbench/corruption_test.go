@@ -113,10 +113,7 @@ func (w *world) bulk() {
 // survive is a round through a damage, with all that has to be looked at.
 func (w *world) survive(d *damage) {
 	w.t.Helper()
-	before := map[string]replica{}
-	for _, stream := range remembered {
-		before[stream] = w.replica(stream)
-	}
+	before := w.confirmed()
 	asked := w.strikeAtWork(func() { w.damageNode(d) })
 	struck := time.Now()
 	o := w.Outcome(asked) // an answer, and perhaps that it failed
@@ -285,6 +282,16 @@ func (r replica) differs(now replica) (n int) {
 		}
 	}
 	return n
+}
+
+// confirmed is what the streams hold in which nothing may be missing afterwards.
+func (w *world) confirmed() map[string]replica {
+	w.t.Helper()
+	all := map[string]replica{}
+	for _, stream := range remembered {
+		all[stream] = w.replica(stream)
+	}
+	return all
 }
 
 // replica reads a stream as its leader has it.

@@ -3,6 +3,7 @@ package faultbench
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -71,13 +71,10 @@ func (w *world) darken(disks *disks, n int) {
 func (w *world) blackout(row string, strike func()) {
 	w.t.Helper()
 	w.Quiet()
-	before := map[string]replica{}
-	for _, stream := range remembered {
-		before[stream] = w.replica(stream)
-	}
+	before := w.confirmed()
 	took := w.round(strike)
-	for _, stream := range remembered {
-		if n := before[stream].differs(w.replica(stream)); n > 0 {
+	for stream, now := range w.confirmed() {
+		if n := before[stream].differs(now); n > 0 {
 			found.violation(w.t, conservation, "%s: %d confirmed messages of %s are gone or other", row, n, stream)
 		}
 		found.tests(conservation, len(before[stream].messages))
@@ -99,19 +96,7 @@ func TestPowerLoss_isSeen(t *testing.T) {
 	t.Cleanup(func() { n.child.kill() })
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	dial := func() jetstream.JetStream {
-		nc, err := nats.Connect("nats://" + n.Client)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(nc.Close)
-		js, err := jetstream.New(nc)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return js
-	}
-	js := dial()
+	_, js := dial(t, "nats://"+n.Client)
 	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +108,11 @@ func TestPowerLoss_isSeen(t *testing.T) {
 	n.child.kill()
 	said := disks.fail(0, loseAll)
 	run()
-	if s, err := dial().Stream(ctx, "S"); err == nil && s.CachedInfo().State.Msgs == sent {
+	s, err := js.Stream(ctx, "S") // asked as soon as the connection is back
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		t.Fatal(err)
+	}
+	if err == nil && s.CachedInfo().State.Msgs == sent {
 		t.Errorf("%s, and all messages are there: the disk loses nothing", said)
 	}
 }

@@ -27,6 +27,9 @@ func TestVendors_everyFault(t *testing.T) {
 			rows = append(rows, row)
 		}
 	}
+	if *onlyRows != "" && len(rows) == 0 {
+		t.Fatalf("-rows=%q is in no row's name", *onlyRows)
+	}
 	if *chaos > 0 {
 		lanes, people = 6, 2000
 	}
