@@ -40,7 +40,7 @@ type Options struct {
 	Cluster bool
 	// Link is a link of the services to a single server that does more than pass bytes on; nil is none.
 	Link func(to io.Writer, from io.Reader)
-	// Server is the program of the cluster's nodes, a file; empty is this test binary.
+	// Server is the program of the cluster's nodes, a file; empty is this tree's.
 	Server string
 	// StoreDir makes the directory of a NATS server; nil is temporary ones.
 	StoreDir func() string
@@ -122,7 +122,7 @@ func Start(t *testing.T, o Options) *Bench {
 		b.broker = startBroker(t, o.StoreDir())
 		b.nats = b.broker
 		if o.Link != nil {
-			b.nats = linked{b.broker, startProxy(t, b.broker.listen)}
+			b.nats = linked{b.broker, startProxy(t, b.broker.client)}
 			b.nats.(linked).link.speaks = o.Link
 		}
 	}

@@ -22,7 +22,7 @@ const canary = keyPrefix + "planted canary@people.example.com"
 // it may show in a log, a metric, a dead letter's reason, or what a command prints to whoever asks for an overview.
 func TestCanary_isFoundNowhere(t *testing.T) {
 	t.Parallel()
-	w := startWorld(t, draw(t, 900), Options{People: 60, PageSize: 20, BatchSize: 20, CallTimeout: time.Second})
+	w := startWorld(t, draw(t, 900), Options{People: 60, PageSize: 20, BatchSize: 20})
 	w.singEvents()
 	w.singVendors()
 	w.Await(startLimit, "every bad event is a dead letter", func() bool { return len(w.deadLetters()) >= w.letters })

@@ -1,85 +1,16 @@
 package faultbench
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
-	"flag"
 	"fmt"
-	"io"
-	"net"
-	"net/url"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/nats-io/nats-server/v2/server"
 )
 
 // nodes is the size of a cluster, and how often it keeps everything.
 const nodes = 3
-
-// nodeFlag makes a test binary one node of a cluster; its value is a node as JSON.
-const nodeFlag = "node"
-
-var nodePlace = flag.String(nodeFlag, "", "internal: be the node of a NATS cluster that the `JSON` describes")
-
-// node is one NATS server of three, a process.
-type node struct {
-	Name, Client, Route, Dir string
-	// Key encrypts what it stores; empty leaves it plain.
-	Key string
-	// Routes are where it finds the others: proxies of its own.
-	Routes []string
-	// program is the NATS server's that runs it, a file; empty is this test binary. The others are only of use with it:
-	// where it says how it is, and what it logged since its start.
-	program, monitor string
-	log              *serverLog
-	child            *child
-}
-
-// serve is the child's life, as serveBroker is a single server's.
-func (n node) serve() error {
-	opts := &server.Options{
-		ServerName: n.Name, NoSigs: true, NoLog: true, JetStream: true, StoreDir: n.Dir, SyncAlways: true, JetStreamMaxStore: maxStore,
-		JetStreamCipher: server.ChaCha, JetStreamKey: n.Key,
-		// Nobody may hear of a way round the proxies, so none is told to clients, and one that leads nowhere to nodes.
-		Cluster: server.ClusterOpts{Name: "faultbench", NoAdvertise: true, Advertise: "127.0.0.1:1"},
-	}
-	opts.Host, opts.Port = split(n.Client)
-	opts.Cluster.Host, opts.Cluster.Port = split(n.Route)
-	for _, address := range n.Routes {
-		opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats-route", Host: address})
-	}
-	s, err := server.NewServer(opts)
-	if err != nil {
-		return err
-	}
-	s.Start()
-	if !s.ReadyForConnections(startLimit) {
-		return fmt.Errorf("%s is not ready", n.Name)
-	}
-	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.Stdin) // the end, however it comes, is what we wait for
-	s.Shutdown()
-	s.WaitForShutdown()
-	return nil
-}
-
-func serveNode(place string) error {
-	var n node
-	if err := json.Unmarshal([]byte(place), &n); err != nil {
-		return err
-	}
-	return n.serve()
-}
-
-func split(address string) (host string, port int) {
-	host, text, _ := net.SplitHostPort(address)
-	port, _ = strconv.Atoi(text) // an address of our own
-	return host, port
-}
 
 // cluster is three nodes, with a link that can break between any two, and between the services and each.
 type cluster struct {
@@ -89,46 +20,29 @@ type cluster struct {
 	routes [nodes][nodes]*proxy
 }
 
-// startCluster starts one whose nodes are run by o.Server, see node, each in a directory that o.StoreDir makes.
+// startCluster starts one whose nodes are run by o.Server, each in a directory that o.StoreDir makes.
 func startCluster(t *testing.T, o Options) *cluster {
 	t.Helper()
 	c := &cluster{}
 	for i := range nodes {
-		n := &node{Name: fmt.Sprintf("node-%d", i), Client: freeAddress(t), Route: freeAddress(t), Dir: o.StoreDir(), Key: o.StoreKey}
-		n.program, n.monitor = o.Server, freeAddress(t)
+		n := newNode(t, fmt.Sprintf("node-%d", i), o.StoreDir())
+		n.program, n.key, n.route = cmp.Or(o.Server, n.program), o.StoreKey, freeAddress(t)
 		c.nodes = append(c.nodes, n)
-		c.clients = append(c.clients, startProxy(t, n.Client))
+		c.clients = append(c.clients, startProxy(t, n.client))
 	}
 	for i, n := range c.nodes {
 		for j, other := range c.nodes {
 			if i != j {
-				c.routes[i][j] = startProxy(t, other.Route)
-				n.Routes = append(n.Routes, c.routes[i][j].address())
+				c.routes[i][j] = startProxy(t, other.route)
+				n.routes = append(n.routes, c.routes[i][j].address())
 			}
 		}
 	}
-	for i := range c.nodes {
-		c.start(t, i)
-		t.Cleanup(func() { c.nodes[i].child.kill() })
+	for _, n := range c.nodes {
+		n.start(t)
 	}
 	return c
 }
-
-// start starts a node on its data, and returns when it listens; that it has caught up is another matter.
-func (c *cluster) start(t *testing.T, i int) {
-	t.Helper()
-	if c.nodes[i].program != "" {
-		c.nodes[i].launch(t)
-		return
-	}
-	place, err := json.Marshal(c.nodes[i])
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.nodes[i].child = startChild(t, "-"+nodeFlag+"="+string(place))
-}
-
-func (c *cluster) kill(i int) { c.nodes[i].child.kill() }
 
 // url is where services find the cluster: through the proxies.
 func (c *cluster) url() string {
@@ -143,7 +57,7 @@ func (c *cluster) url() string {
 func (c *cluster) direct() string {
 	var urls []string
 	for _, n := range c.nodes {
-		urls = append(urls, "nats://"+n.Client)
+		urls = append(urls, "nats://"+n.client)
 	}
 	return strings.Join(urls, ",")
 }
@@ -179,7 +93,7 @@ func (b *Bench) leader(stream string) int {
 		return -1
 	}
 	for i, n := range b.cluster.nodes {
-		if n.Name == s.CachedInfo().Cluster.Leader {
+		if n.name == s.CachedInfo().Cluster.Leader {
 			return i
 		}
 	}

@@ -35,10 +35,10 @@ var remembered = []string{streams.Ledger, streams.Outcomes, streams.Deprovision}
 func TestCorruption_oneNodesFile(t *testing.T) {
 	t.Parallel()
 	if *chaos == 0 {
-		t.Skip("builds a NATS server: part of make chaos")
+		t.Skip("three servers and minutes of damage: make chaos")
 	}
 	w := startWorld(t, draw(t, 430), Options{
-		People: 300, PageSize: 30, BatchSize: 20, Latency: 3 * time.Millisecond, Cluster: true, Server: buildServer(t),
+		People: 300, PageSize: 30, BatchSize: 20, Latency: 3 * time.Millisecond, Cluster: true,
 	})
 	w.wantDone(w.Sync("acme"))
 	w.bulk()
@@ -138,10 +138,10 @@ func (w *world) damageNode(d *damage) {
 	if d.stopped {
 		w.cluster.nodes[d.node].terminate(w.t)
 	} else {
-		w.cluster.kill(d.node)
+		w.cluster.nodes[d.node].kill()
 	}
 	w.spoil(d)
-	w.cluster.start(w.t, d.node)
+	w.cluster.nodes[d.node].start(w.t)
 	if !w.within(leadLimit, func() bool { return w.caughtUp(d.node) }) {
 		w.t.Logf("%s: it has not caught up within %s", d, leadLimit)
 	}
@@ -150,7 +150,7 @@ func (w *world) damageNode(d *damage) {
 // spoil draws a file that has something in it, of any stream of ours.
 func (w *world) spoil(d *damage) {
 	w.t.Helper()
-	root := filepath.Join(w.cluster.nodes[d.node].Dir, "jetstream", "$G", "streams")
+	root := filepath.Join(w.cluster.nodes[d.node].dir, "jetstream", "$G", "streams")
 	all, err := filepath.Glob(filepath.Join(root, "*", "msgs", d.files))
 	if err != nil {
 		w.t.Fatal(err)
@@ -179,10 +179,10 @@ func (w *world) spoil(d *damage) {
 func (w *world) renew(i int) {
 	w.t.Helper()
 	w.cluster.nodes[i].terminate(w.t)
-	if err := os.RemoveAll(filepath.Join(w.cluster.nodes[i].Dir, "jetstream")); err != nil {
+	if err := os.RemoveAll(filepath.Join(w.cluster.nodes[i].dir, "jetstream")); err != nil {
 		w.t.Fatal(err)
 	}
-	w.cluster.start(w.t, i)
+	w.cluster.nodes[i].start(w.t)
 	w.Await(startLimit, "the emptied node has caught up", func() bool { return w.caughtUp(i) })
 }
 
@@ -237,7 +237,7 @@ func (w *world) leads(stream string, i int) func() bool {
 		leader := w.leader(stream)
 		if leader >= 0 && leader != i && time.Since(asked) > time.Second {
 			asked = time.Now()
-			order := fmt.Appendf(nil, `{"placement":{"preferred":%q}}`, w.cluster.nodes[i].Name)
+			order := fmt.Appendf(nil, `{"placement":{"preferred":%q}}`, w.cluster.nodes[i].name)
 			_, _ = w.nc.Request("$JS.API.STREAM.LEADER.STEPDOWN."+stream, order, 2*time.Second) // what came of it is looked at
 		}
 		return leader == i

@@ -7,9 +7,8 @@
 // What it is made of:
 //
 //	bench_test.go      Start: a broker, two vendors, any number of replicas of each service
-//	broker_test.go     the NATS server's process: kill -9 and start again on the same data
-//	cluster_test.go    three of them, with proxy_test.go's links between them, which can break
-//	server_test.go     the server's own program as a node, of this tree's version or the one before
+//	server_test.go     the NATS server's process: kill -9, SIGTERM, start again on the same data
+//	broker_test.go     one of them; cluster_test.go three, with proxy_test.go's links between them, which can break
 //	program_test.go    a service's process: kill -9, stop, continue, SIGTERM, orders to its failpoints, start again
 //	vendors_test.go    the simulators behind one server that knows which process is calling
 //	requests_test.go   sync requests and their outcomes, by the contract's subjects alone

@@ -1,12 +1,14 @@
 package faultbench
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,18 +26,6 @@ var programs string
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if *brokerPlace != "" {
-		if err := serveBroker(*brokerPlace); err != nil {
-			fmt.Println(err) // the parent expects "ready" here and reports anything else
-		}
-		return
-	}
-	if *nodePlace != "" {
-		if err := serveNode(*nodePlace); err != nil {
-			fmt.Println(err)
-		}
-		return
-	}
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())
 	}
@@ -61,7 +51,7 @@ func (b built) Run() int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	if err := build(dir, "."); err != nil {
+	if err := errors.Join(build(dir, "."), goBuild(dir, ".", nil, serverPackage)); err != nil {
 		fmt.Println(err)
 		return 1
 	}
@@ -77,19 +67,34 @@ func (b built) Run() int {
 	return code
 }
 
-// build makes the programs of a working tree, of which source is a directory, as make build does but with failpoints:
-// static, and without the race detector, whose slowness would hide races between processes instead of finding them.
-func build(dir, source string, flags ...string) error {
-	args := append([]string{"build", "-tags", "failpoints", "-o", dir + string(filepath.Separator)}, flags...)
+// build makes the programs of a working tree, of which source is a directory, as make build does but with failpoints, and
+// without the race detector, whose slowness would hide races between processes instead of finding them.
+func build(out, source string, flags ...string) error {
+	args := append([]string{"-tags", "failpoints"}, flags...)
 	for _, s := range append([]string{"seatwire"}, services...) {
 		args = append(args, "github.com/seatwire/seatwire/services/"+s+"/cmd/"+s)
 	}
-	cmd := exec.Command("go", args...)
-	cmd.Env, cmd.Dir = append(os.Environ(), "CGO_ENABLED=0"), source
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the programs: %w\n%s", err, out)
+	return goBuild(out, source, nil, args...)
+}
+
+// goBuild leaves static programs in the directory out.
+func goBuild(out, source string, env []string, args ...string) error {
+	cmd := exec.Command("go", append([]string{"build", "-o", out + string(filepath.Separator)}, args...)...)
+	cmd.Env, cmd.Dir = append(append(os.Environ(), "CGO_ENABLED=0"), env...), source
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go build %s: %w\n%s", strings.Join(args, " "), err, said)
 	}
 	return nil
+}
+
+// outside builds a program of a module that never meets ours, and returns its file.
+func outside(t *testing.T, module, what, name string) string {
+	t.Helper()
+	out := t.TempDir()
+	if err := goBuild(out, module, []string{"GOWORK=off"}, what); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(out, name)
 }
 
 // draw returns a show's own source of chance; shows run side by side and must not disturb each other's.

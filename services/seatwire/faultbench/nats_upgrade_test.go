@@ -2,11 +2,15 @@ package faultbench
 
 import (
 	"context"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 )
+
+// previousServer is the module that pins the release before this tree's. A new minor release moves it.
+const previousServer = "../../../deploy/tools/nats-previous"
 
 // TestNATSUpgrade_nodeByNodeAndBack takes a cluster of the previous minor release of the NATS server to this tree's and
 // back, one node at a time as deploy/runbooks/upgrade.md says: SIGTERM, the other program on the same data, and the next one only when
@@ -14,9 +18,10 @@ import (
 func TestNATSUpgrade_nodeByNodeAndBack(t *testing.T) {
 	t.Parallel()
 	if *chaos == 0 {
-		t.Skip("builds two NATS servers: part of make chaos")
+		t.Skip("builds the previous NATS server: part of make chaos")
 	}
-	old, current := buildPreviousServer(t), buildServer(t)
+	old := outside(t, previousServer, "tool", "nats-server")
+	current := filepath.Join(programs, "nats-server")
 	w := startWorld(t, draw(t, 420), Options{
 		People: 300, PageSize: 30, BatchSize: 20, Latency: 3 * time.Millisecond, Cluster: true, Server: old,
 	})
@@ -52,8 +57,8 @@ func (w *world) replaceNode(i int, program string) {
 	n.terminate(w.t)
 	stopped := time.Now()
 	n.program = program
-	w.cluster.start(w.t, i)
-	w.Await(startLimit, n.Name+" has caught up", func() bool { return w.caughtUp(i) })
+	n.start(w.t)
+	w.Await(startLimit, n.name+" has caught up", func() bool { return w.caughtUp(i) })
 	w.t.Logf("node %d: ended after %s, caught up %s later", i, stopped.Sub(began).Round(time.Millisecond), time.Since(stopped).Round(time.Millisecond))
 }
 

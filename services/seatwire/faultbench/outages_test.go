@@ -55,9 +55,9 @@ func (w *world) loseLeader() {
 	w.t.Helper()
 	stream, leader := replicated[w.rng.IntN(len(replicated))], -1
 	w.Await(startLimit, stream+" has a leader", func() bool { leader = w.leader(stream); return leader >= 0 })
-	w.cluster.kill(leader)
+	w.cluster.nodes[leader].kill()
 	w.Await(startLimit, stream+" has another leader", func() bool { next := w.leader(stream); return next >= 0 && next != leader })
-	w.cluster.start(w.t, leader)
+	w.cluster.nodes[leader].start(w.t)
 }
 
 // nodesDown kills n nodes and starts them again when the services have noticed that nothing can be stored, or, with a
@@ -66,7 +66,7 @@ func (w *world) nodesDown(n int) {
 	w.t.Helper()
 	down := w.rng.Perm(nodes)[:n]
 	for _, i := range down {
-		w.cluster.kill(i)
+		w.cluster.nodes[i].kill()
 	}
 	if n > 1 {
 		found.tests(backPressure, 1)
@@ -75,7 +75,7 @@ func (w *world) nodesDown(n int) {
 		w.pass()
 	}
 	for _, i := range down {
-		w.cluster.start(w.t, i)
+		w.cluster.nodes[i].start(w.t)
 	}
 }
 

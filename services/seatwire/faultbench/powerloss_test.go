@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -56,13 +57,13 @@ func (w *world) darken(disks *disks, n int) {
 	w.t.Helper()
 	dark := w.rng.Perm(nodes)[:n]
 	for _, i := range dark {
-		w.cluster.kill(i)
+		w.cluster.nodes[i].kill()
 	}
 	for _, i := range dark {
 		disks.fail(i, w.rng.Uint64())
 	}
 	for _, i := range dark {
-		w.cluster.start(w.t, i)
+		w.cluster.nodes[i].start(w.t)
 	}
 }
 
@@ -89,14 +90,13 @@ func TestPowerLoss_isSeen(t *testing.T) {
 	t.Parallel()
 	const sent = 100
 	disks := newDisks(t)
-	n := &node{Name: "careless", Client: freeAddress(t), Dir: disks.mount(), program: buildServer(t)}
-	host, port := split(n.Client)
-	run := func() { n.run(t, "-js", "-sd", n.Dir, "-a", host, "-p", fmt.Sprint(port)) }
+	n := newNode(t, "careless", disks.mount())
+	host, port, _ := net.SplitHostPort(n.client) // an address of our own
+	run := func() { n.run(t, "-js", "-sd", n.dir, "-a", host, "-p", port) }
 	run()
-	t.Cleanup(func() { n.child.kill() })
 	ctx, cancel := context.WithTimeout(context.Background(), startLimit)
 	defer cancel()
-	_, js := dial(t, "nats://"+n.Client)
+	_, js := dial(t, "nats://"+n.client)
 	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}}); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +105,7 @@ func TestPowerLoss_isSeen(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	n.child.kill()
+	n.kill()
 	said := disks.fail(0, loseAll)
 	run()
 	s, err := js.Stream(ctx, "S") // asked as soon as the connection is back
@@ -140,7 +140,7 @@ func newDisks(t *testing.T) *disks {
 	if _, err := os.Stat("/dev/fuse"); err != nil || os.Getuid() != 0 {
 		t.Skip("NOT TESTED: a power loss needs root and /dev/fuse")
 	}
-	return &disks{t: t, program: goBuild(t, append(os.Environ(), "GOWORK=off"), powerless, ".", "powerloss")}
+	return &disks{t: t, program: outside(t, powerless, ".", "powerloss")}
 }
 
 // mount makes the next one, and returns its directory.

@@ -116,7 +116,8 @@ func (p *program) probe(ended chan struct{}) {
 	}
 }
 
-// get asks the process itself; status 0 is no answer.
+// get asks the process itself; status 0 is no answer. One that is gone refuses at once, and one that lives answers late on
+// a busy machine.
 func (p *program) get(path string) (status int, body string) {
 	p.mu.Lock()
 	address := p.address
@@ -124,7 +125,7 @@ func (p *program) get(path string) (status int, body string) {
 	if address == "" {
 		return 0, ""
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), drainLimit)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+path, nil)
 	if err != nil {

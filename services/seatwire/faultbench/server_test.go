@@ -15,89 +15,100 @@ import (
 	"time"
 )
 
-const (
-	// serverPackage is the NATS server's program, as make images builds it from this tree's modules.
-	serverPackage = "github.com/nats-io/nats-server/v2"
-	// previousServer is the module that pins the release before it. A new minor release moves it.
-	previousServer = "../../../deploy/tools/nats-previous"
-)
+// serverPackage is the NATS server's program, as make images builds it from this tree's modules.
+const serverPackage = "github.com/nats-io/nats-server/v2"
 
-// buildServer makes the NATS server of this tree, and returns its file.
-func buildServer(t *testing.T) string {
-	t.Helper()
-	return goBuild(t, os.Environ(), ".", serverPackage, "nats-server")
+// maxStore is what a server may fill: as much as seatwire up allows, since the streams reserve their limits.
+const maxStore = 128 << 30
+
+// node is one NATS server, a process: the only one, or one of a cluster's.
+type node struct {
+	name, client, dir string
+	// key encrypts what it stores; empty leaves it plain.
+	key string
+	// route is where other nodes find it, routes are where it finds them: proxies of its own. One without is alone.
+	route  string
+	routes []string
+	// program is the file that runs it, monitor where it says how it is.
+	program, monitor string
+	cmd              *exec.Cmd
+	// log is of the process that was started last.
+	log *serverLog
 }
 
-// buildPreviousServer makes the release before it, whose module never meets ours.
-func buildPreviousServer(t *testing.T) string {
+// newNode returns one that runs this tree's server, which the test ends.
+func newNode(t *testing.T, name, dir string) *node {
 	t.Helper()
-	return goBuild(t, append(os.Environ(), "GOWORK=off"), previousServer, "tool", "nats-server")
+	n := &node{name: name, client: freeAddress(t), monitor: freeAddress(t), dir: dir, program: filepath.Join(programs, "nats-server")}
+	t.Cleanup(n.kill)
+	return n
 }
 
-// goBuild builds a package and returns its program, a file of that name.
-func goBuild(t *testing.T, env []string, dir, what, name string) string {
+// start starts the server on its data, and returns when it listens; that a cluster's has caught up is another matter.
+func (n *node) start(t *testing.T) {
 	t.Helper()
-	out := t.TempDir()
-	cmd := exec.Command("go", "build", "-o", out+string(filepath.Separator), what)
-	cmd.Env, cmd.Dir = append(env, "CGO_ENABLED=0"), dir
-	if said, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build %s: %v\n%s", name, err, said)
-	}
-	return filepath.Join(out, name)
-}
-
-// launch starts the server's own program as the node, and returns when it listens.
-func (n *node) launch(t *testing.T) {
-	t.Helper()
-	file := filepath.Join(n.Dir, "nats.conf")
+	file := filepath.Join(n.dir, "nats.conf")
 	if err := os.WriteFile(file, []byte(n.settings()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	n.run(t, "-c", file)
 }
 
-// run starts the program with any arguments, and returns when it listens.
+// run is start with arguments of any kind.
 func (n *node) run(t *testing.T, args ...string) {
 	t.Helper()
 	n.log = &serverLog{ready: make(chan struct{})}
-	cmd := exec.Command(n.program, args...)
-	cmd.Stderr, cmd.SysProcAttr = n.log, leash()
-	if err := cmd.Start(); err != nil {
+	n.cmd = exec.Command(n.program, args...)
+	n.cmd.Stderr, n.cmd.SysProcAttr = n.log, leash()
+	if err := n.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	n.child = &child{cmd}
 	select {
 	case <-n.log.ready:
 	case <-time.After(startLimit):
-		t.Fatalf("%s is not ready:\n%s", n.Name, n.log.all())
+		t.Fatalf("%s is not ready:\n%s", n.name, n.log.all())
 	}
 }
 
-// settings are those of serve, as a file. The monitoring address is besides them.
+// settings syncs whatever is confirmed, as a deployment's does. Nobody may hear of a way round the proxies, so none is told
+// to clients, and one that leads nowhere to nodes.
 func (n *node) settings() string {
-	var routes []string
-	for _, address := range n.Routes {
-		routes = append(routes, fmt.Sprintf("%q", "nats-route://"+address))
-	}
-	return fmt.Sprintf(`server_name: %s
+	text := fmt.Sprintf(`server_name: %s
 listen: %q
 http: %q
 jetstream: {store_dir: %q, sync_interval: always, max_file_store: %d, cipher: chachapoly, key: %q}
-cluster: {name: faultbench, listen: %q, no_advertise: true, advertise: "127.0.0.1:1", routes: [%s]}
-`, n.Name, n.Client, n.monitor, n.Dir, int64(maxStore), n.Key, n.Route, strings.Join(routes, ", "))
+`, n.name, n.client, n.monitor, n.dir, int64(maxStore), n.key)
+	if n.route == "" {
+		return text
+	}
+	var routes []string
+	for _, address := range n.routes {
+		routes = append(routes, fmt.Sprintf("%q", "nats-route://"+address))
+	}
+	return text + fmt.Sprintf(`cluster: {name: faultbench, listen: %q, no_advertise: true, advertise: "127.0.0.1:1", routes: [%s]}
+`, n.route, strings.Join(routes, ", "))
+}
+
+// kill is kill -9: nothing is flushed, nobody is told. It may be called twice.
+func (n *node) kill() {
+	if n.cmd == nil {
+		return
+	}
+	_ = n.cmd.Process.Kill()
+	_ = n.cmd.Wait()
+	n.cmd = nil
 }
 
 // terminate ends the server as a deployment does.
 func (n *node) terminate(t *testing.T) {
 	t.Helper()
-	cmd := n.child.cmd
-	_ = cmd.Process.Signal(syscall.SIGTERM) // an error says that it is gone already, and Wait says how
-	late := time.AfterFunc(drainLimit, func() { _ = cmd.Process.Kill() })
+	_ = n.cmd.Process.Signal(syscall.SIGTERM) // an error says that it is gone already, and Wait says how
+	late := time.AfterFunc(drainLimit, func() { _ = n.cmd.Process.Kill() })
 	defer late.Stop()
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("%s: SIGTERM: %v\n%s", n.Name, err, n.log.all())
+	if err := n.cmd.Wait(); err != nil {
+		t.Errorf("%s: SIGTERM: %v\n%s", n.name, err, n.log.all())
 	}
-	n.child.cmd = nil
+	n.cmd = nil
 }
 
 // healthy reports whether the server says that all it keeps is as new as the others'.
