@@ -32,9 +32,6 @@ var outages = []outage{
 // confirmed is there, nothing is done without a quorum, and all goes on by itself.
 func TestCluster_outagesLoseNothing(t *testing.T) {
 	t.Parallel()
-	if *chaos == 0 {
-		t.Skip("three servers under the race detector are not ready in time beside all else: make chaos")
-	}
 	// One cluster only: three more servers that write through to the same disk are not ready in time.
 	w := startWorld(t, draw(t, 400), Options{People: 300, PageSize: 30, BatchSize: 20, Latency: 3 * time.Millisecond, Cluster: true})
 	for pass := range passes(20) {
