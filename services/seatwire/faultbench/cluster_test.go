@@ -64,6 +64,14 @@ func (c *cluster) direct() string {
 
 func (c *cluster) replicas() int { return nodes }
 
+// size is the number of nodes, 0 when there is no cluster.
+func (c *cluster) size() int {
+	if c == nil {
+		return 0
+	}
+	return len(c.nodes)
+}
+
 // between visits the links between one node and the others: out is what the node sends, in what it is sent. Either end
 // may have dialled, so both proxies of a pair are its.
 func (c *cluster) between(i int, visit func(out, in *gate)) {

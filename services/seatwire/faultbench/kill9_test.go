@@ -2,6 +2,7 @@ package faultbench
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -60,8 +61,15 @@ type campaign struct {
 	// pages is how many of them a sweep has.
 	pages int
 	done  kills
+	// hits are who was struck in any way, and when: a service, or the broker, which has no name here.
+	hits []hit
 	// next is when somebody dies whatever happens; never in the short form.
 	next time.Time
+}
+
+type hit struct {
+	service string
+	at      time.Time
 }
 
 // load has people leave until it is stopped.
@@ -196,6 +204,7 @@ func (c *campaign) kill(v victim, began time.Time) {
 	acts := c.count(began, of(v.service))
 	c.Kill9(v.service, 0)
 	_ = c.nc.Flush() // pages that the victim stored are noted before the time is taken
+	c.note(v.service)
 	c.done = append(c.done, kill{service: v.service, after: acts, at: time.Now()})
 	c.Restart(v.service, 0)
 }
@@ -205,15 +214,20 @@ func (c *campaign) killAnybody() {
 	c.t.Helper()
 	service := services[c.rng.IntN(len(services))]
 	c.Kill9(service, 0)
+	c.note(service)
 	c.done = append(c.done, kill{service: service, at: time.Now(), idle: true})
 	c.Restart(service, 0)
 	c.soon()
 }
 
+// note remembers a strike that has just happened.
+func (c *campaign) note(service string) { c.hits = append(c.hits, hit{service, time.Now()}) }
+
 // freeze stops a victim until somebody else could have its messages, and lets it go on in the belief that it has them.
 func (c *campaign) freeze(v victim, _ time.Time) {
 	c.t.Helper()
 	c.Stop(v.service, 0)
+	c.note(v.service)
 	since := time.Now()
 	c.Await(syncLimit, "the ack wait of a frozen process is over", func() bool { return time.Since(since) > streams.AckWait+time.Second })
 	c.Cont(v.service, 0)
@@ -224,6 +238,7 @@ func (c *campaign) freeze(v victim, _ time.Time) {
 func (c *campaign) orphan(victim, time.Time) {
 	c.t.Helper()
 	c.KillNATS()
+	c.note("")
 	c.RestartNATS()
 	found.fault(rowBrokerKill, 1)
 }
@@ -232,6 +247,7 @@ func (c *campaign) orphan(victim, time.Time) {
 func (c *campaign) roll(v victim, _ time.Time) {
 	c.t.Helper()
 	p := c.replicas[v.service][0]
+	c.note(v.service)
 	if code := p.terminate(drainLimit); code != 0 {
 		c.t.Errorf("%s: SIGTERM with work in hand exits %d", v.service, code)
 	}
@@ -240,20 +256,21 @@ func (c *campaign) roll(v victim, _ time.Time) {
 }
 
 // recovered finds out how long the way back was. Somebody who had nothing left to do is back when ready, and so is who
-// was struck once more before anything could be seen of it.
+// was struck once more, or the broker, before anything could be seen of it.
 func (c *campaign) recovered(k *kill) {
 	c.t.Helper()
 	c.AwaitReady()
-	for _, later := range c.done {
-		if k.idle = k.idle || later.service == k.service && later.at.After(k.at) && later.at.Sub(k.at) < takeOver; k.idle {
-			break
-		}
-	}
+	k.idle = k.idle || slices.ContainsFunc(c.hits, func(s hit) bool {
+		return (s.service == k.service || s.service == "") && s.at.After(k.at) && s.at.Sub(k.at) < takeOver
+	})
+	p := c.replicas[k.service][0]
 	next, worked := c.first(k.at, of(k.service))
 	if worked && !k.idle {
-		k.took = next.at.Sub(k.at)
+		if k.took = next.at.Sub(k.at); k.took > takeOver {
+			k.log = p.between(k.at, next.at)
+		}
 		return
 	}
 	k.idle = true
-	k.took = max(0, c.replicas[k.service][0].readyAfter(k.at).Sub(k.at))
+	k.took = max(0, p.readyAfter(k.at).Sub(k.at))
 }

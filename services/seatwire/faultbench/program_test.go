@@ -266,6 +266,18 @@ func (p *program) tail(n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
+// between is what was logged from one moment to another.
+func (p *program) between(from, to time.Time) string {
+	var said strings.Builder
+	for line := range strings.Lines(p.text()) {
+		var entry struct{ Time time.Time }
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Time.After(from) && entry.Time.Before(to) {
+			said.WriteString(line)
+		}
+	}
+	return said.String()
+}
+
 // logOf keeps what a process writes, and reads its address from it.
 type logOf struct{ *program }
 

@@ -22,6 +22,8 @@ type kill struct {
 	// to its readiness.
 	took time.Duration
 	idle bool
+	// log is what the service said meanwhile, if that was too long.
+	log string
 }
 
 // killed is what a report needs of a kill.
@@ -85,7 +87,7 @@ func (k kills) report(t *testing.T) {
 	}
 	for _, one := range k {
 		if one.took > limit && !one.idle { // how fast a process starts is the machine's promise
-			t.Errorf("%s, killed at its act %d, was back after %s; the contract says %s", one.service, one.after, one.took, takeOver)
+			t.Errorf("%s, killed at its act %d, was back after %s; the contract says %s\n%s", one.service, one.after, one.took, takeOver, one.log)
 		}
 	}
 }
