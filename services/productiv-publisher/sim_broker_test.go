@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seatwire/seatwire/pkg/natstest/brokermodel"
+	"github.com/seatwire/seatwire/pkg/natstest/simulation"
 )
 
 // simStore is the streams as their readers see them.
@@ -17,13 +18,22 @@ type simStore struct{ w *simWorld }
 
 func (s simStore) Read(_ context.Context, stream, filter string, sequence uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {
 	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
-		for _, m := range slices.Clone(s.w.streams[stream].Messages()) {
+		for _, m := range s.replica(stream) {
 			if m.Sequence >= sequence && matches(filter, m.Subject) &&
 				!yield(&jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Sequence, Header: m.Header, Data: m.Body}, nil) {
 				return
 			}
 		}
 	}
+}
+
+// replica is what the one who answers a read has of a stream: all of it, or less when it lags behind the leader.
+func (s simStore) replica(stream string) []brokermodel.Message {
+	all := slices.Clone(s.w.streams[stream].Messages())
+	if len(all) > 0 && !s.w.calm && simulation.Chance(s.w, "a replica lags", 20) {
+		return all[:s.w.Intn("has", len(all))]
+	}
+	return all
 }
 
 func (s simStore) Count(_ context.Context, stream, filter string) (n int, err error) {
