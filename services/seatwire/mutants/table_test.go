@@ -31,7 +31,7 @@ var table = []mutant{
 	{
 		name: "manifest with missing page accepted", invariant: "I-05",
 		edits: []edit{{publisher + "/arrive.go", "	if there < m.Pages {", "	if there < 0 {"},
-			{"pkg/roster/read.go", `		if h == "" {`, `		if h == "never" {`}},
+			{"pkg/roster/read.go", "if missing := slices.Index(there, false); missing >= 0 {", "if missing := slices.Index(there, false); missing > len(there) {"}},
 		dir: "pkg/roster", judge: "TestVerify",
 	},
 	{
