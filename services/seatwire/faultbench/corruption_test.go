@@ -183,7 +183,7 @@ func (w *world) renew(i int) {
 		w.t.Fatal(err)
 	}
 	w.cluster.nodes[i].start(w.t)
-	w.Await(startLimit, "the emptied node has caught up", func() bool { return w.caughtUp(i) })
+	w.awaitCopies(i)
 }
 
 // compare looks at what each node has of the streams, the damaged one last, and returns in how many messages its copies

@@ -58,8 +58,14 @@ func (w *world) replaceNode(i int, program string) {
 	stopped := time.Now()
 	n.program = program
 	n.start(w.t)
-	w.Await(startLimit, n.name+" has caught up", func() bool { return w.caughtUp(i) })
+	w.awaitCopies(i)
 	w.t.Logf("node %d: ended after %s, caught up %s later", i, stopped.Sub(began).Round(time.Millisecond), time.Since(stopped).Round(time.Millisecond))
+}
+
+// awaitCopies returns when a node's copies are whole. Until then it answers as if what it lacks were not there.
+func (b *Bench) awaitCopies(i int) {
+	b.t.Helper()
+	b.Await(startLimit, b.cluster.nodes[i].name+" has caught up", func() bool { return b.caughtUp(i) })
 }
 
 // caughtUp reports whether a node's copies are whole: it says so itself, of the meta group, streams and durables, and

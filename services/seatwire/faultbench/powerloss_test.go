@@ -74,8 +74,8 @@ func (w *world) blackout(row string, strike func()) {
 	w.Quiet()
 	before := w.confirmed()
 	took := w.round(strike)
-	for i := range w.cluster.size() { // until then a node answers as if what it lacks were not there
-		w.Await(startLimit, "every node has caught up", func() bool { return w.caughtUp(i) })
+	for i := range w.cluster.size() {
+		w.awaitCopies(i) // any of them may be asked
 	}
 	for stream, now := range w.confirmed() {
 		if n := before[stream].differs(now); n > 0 {

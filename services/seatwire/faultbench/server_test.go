@@ -102,10 +102,11 @@ func (n *node) kill() {
 // terminate ends the server as a deployment does.
 func (n *node) terminate(t *testing.T) {
 	t.Helper()
-	_ = n.cmd.Process.Signal(syscall.SIGTERM) // an error says that it is gone already, and Wait says how
-	late := time.AfterFunc(drainLimit, func() { _ = n.cmd.Process.Kill() })
+	cmd := n.cmd
+	_ = cmd.Process.Signal(syscall.SIGTERM) // an error says that it is gone already, and Wait says how
+	late := time.AfterFunc(drainLimit, func() { _ = cmd.Process.Kill() })
 	defer late.Stop()
-	if err := n.cmd.Wait(); err != nil {
+	if err := cmd.Wait(); err != nil {
 		t.Errorf("%s: SIGTERM: %v\n%s", n.name, err, n.log.all())
 	}
 	n.cmd = nil
