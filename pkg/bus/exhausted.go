@@ -60,14 +60,12 @@ func (r *Router) advised(ctx context.Context, _ Delivery, body []byte) error {
 		if w.stream != a.Stream || w.durable != a.Consumer {
 			continue
 		}
-		for msg, err := range streams.Read(ctx, r.deps.Conn.JS(), a.Stream, ">", a.Sequence) {
-			if err != nil {
-				return err
-			}
-			if msg.Sequence == a.Sequence {
-				return r.abandoned(ctx, w, msg, a.Deliveries)
-			}
-			break
+		msg, err := streams.Next(ctx, r.deps.Conn.JS(), a.Stream, ">", a.Sequence)
+		if err != nil {
+			return err
+		}
+		if msg != nil && msg.Sequence == a.Sequence {
+			return r.abandoned(ctx, w, msg, a.Deliveries)
 		}
 		r.deps.Log.WarnContext(ctx, "the broker gave up on a message that is gone", "stream", a.Stream, "consumer", a.Consumer, "sequence", a.Sequence)
 	}
@@ -134,19 +132,18 @@ func outOfFlight(info *jetstream.ConsumerInfo, before uint64) uint64 {
 }
 
 func (r *Router) sweepSubject(ctx context.Context, w *watched, filter string, after, through, deliveries uint64) error {
-	if after >= through {
-		return nil
-	}
-	for msg, err := range streams.Read(ctx, r.deps.Conn.JS(), w.stream, filter, after+1) {
+	for after < through {
+		msg, err := streams.Next(ctx, r.deps.Conn.JS(), w.stream, filter, after+1)
 		if err != nil {
 			return err
 		}
-		if msg.Sequence > through {
+		if msg == nil || msg.Sequence > through {
 			return nil
 		}
 		if err := r.abandoned(ctx, w, msg, deliveries); err != nil {
 			return err
 		}
+		after = msg.Sequence
 	}
 	return nil
 }

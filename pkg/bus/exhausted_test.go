@@ -165,6 +165,26 @@ func TestExhausted_bySweep(t *testing.T) {
 	r.wantExhausted(t, "given up", sequence)
 }
 
+// TestExhausted_behindAStranger: a message whose producer wrote the headers by which the broker tells that there is
+// nothing more hides none of those behind it.
+func TestExhausted_behindAStranger(t *testing.T) {
+	t.Parallel()
+	r := newSwept(t)
+	declareConsumer(t, r.js, limited(2))
+	publish(t, r.js, "w.acme", "", nats.Header{"Status": {"404"}})
+	publish(t, r.js, "w.acme", "", nats.Header{"Status": {"204"}, "Description": {"EOB"}, "Nats-Sequence": {"1"}})
+	publish(t, r.js, "w.acme", "given up")
+	exhaust(t, r.js, 3)
+	r.newRouter(t, RouterConfig{SweepEvery: 10 * time.Millisecond})
+	r.router.Watch("W", "d", settledWhen())
+	r.start(t, 1, func(context.Context, Delivery, []byte) error { t.Error("delivered again"); return nil })
+	awaitForgotten(t, r.js)
+	r.end(t)
+	if n := r.deadLetters(t); n != 3 {
+		t.Errorf("%d dead letters of 3", n)
+	}
+}
+
 func ackNext(t *testing.T, js jetstream.JetStream) {
 	t.Helper()
 	c, err := js.Consumer(context.Background(), "W", "d")

@@ -2,10 +2,14 @@ package streams
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"iter"
+	"strconv"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 
@@ -16,6 +20,8 @@ const (
 	// readBatch and readBytes bound what one read request may leave in memory.
 	readBatch = 64
 	readBytes = 4 << 20
+	// readTimeout is for one read request.
+	readTimeout = 10 * time.Second
 )
 
 // Store is what a stage asks of streams that others fill; At is the broker's.
@@ -48,6 +54,9 @@ func (b broker) Purge(ctx context.Context, stream, filter string) error {
 
 // Read yields the messages of a stream whose subjects match filter, from sequence on, in stream order. It creates
 // nothing at the broker. On a cluster it may be answered by a replica that lags a moment behind.
+//
+// It is for streams that only we write: the broker adds what it knows of a message to the headers of its producer, who
+// may have written the same ones before. Where strangers write, Next reads.
 func Read(ctx context.Context, js jetstream.JetStream, stream, filter string, sequence uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {
 	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
 		for next := max(sequence, 1); ; {
@@ -55,7 +64,7 @@ func Read(ctx context.Context, js jetstream.JetStream, stream, filter string, se
 			end, err := readSome(ctx, js, stream, filter, &next, yield)
 			if err == nil && !end && next == before {
 				// The library takes a broker that does not answer for one that has nothing.
-				err = fault.New(fault.Transient, "stream-unreadable", "no answer while reading %s", stream)
+				err = unreadable(stream, errNoAnswer)
 			}
 			if err != nil {
 				yield(nil, err)
@@ -70,24 +79,79 @@ func Read(ctx context.Context, js jetstream.JetStream, stream, filter string, se
 // readSome yields one request's messages and moves next behind them. end is set when the broker said that there are no
 // more, or nobody wants them.
 func readSome(ctx context.Context, js jetstream.JetStream, stream, filter string, next *uint64, yield func(*jetstream.RawStreamMsg, error) bool) (end bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout) // or the library waits as long as for a connection
+	defer cancel()
 	batch, err := jetstreamext.GetBatch(ctx, js, stream, readBatch, jetstreamext.GetBatchSubject(filter),
 		jetstreamext.GetBatchSeq(*next), jetstreamext.GetBatchMaxBytes(readBytes))
 	if err != nil {
-		return false, fault.New(fault.Transient, "stream-unreadable", "read %s", stream).Because(err)
+		return false, unreadable(stream, err)
 	}
+	before := "0"
 	for msg, err := range batch {
 		if errors.Is(err, jetstreamext.ErrNoMessages) {
 			return true, nil
 		}
 		if err != nil {
-			return false, fault.New(fault.Transient, "stream-unreadable", "read %s", stream).Because(err)
+			return false, unreadable(stream, err)
 		}
+		// A connection that breaks takes a part of the answer along, and the rest may come by the next one.
+		if msg.Header.Get("Nats-Last-Sequence") != before {
+			return false, unreadable(stream, errPartLost)
+		}
+		before = strconv.FormatUint(msg.Sequence, 10)
 		*next = msg.Sequence + 1
 		if !yield(msg, nil) {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// Why an answer is not one.
+var (
+	errNoAnswer = errors.New("no answer")
+	errPartLost = errors.New("a part of the answer got lost on its way")
+)
+
+func unreadable(stream string, cause error) error {
+	return fault.New(fault.Transient, "stream-unreadable", "read %s", stream).Because(cause)
+}
+
+// Next returns the first message from sequence on whose subject matches filter, nil when there is none: as the stream's
+// leader has it, and whatever its producer wrote into its headers. Headers that cannot be read are left out.
+func Next(ctx context.Context, js jetstream.JetStream, stream, filter string, sequence uint64) (*jetstream.RawStreamMsg, error) {
+	request, err := json.Marshal(map[string]any{"seq": max(sequence, 1), "next_by_subj": filter})
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", stream, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	answer, err := js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, request)
+	if err != nil {
+		return nil, unreadable(stream, err)
+	}
+	var found struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Subject  string    `json:"subject"`
+			Sequence uint64    `json:"seq"`
+			Header   []byte    `json:"hdrs"`
+			Data     []byte    `json:"data"`
+			Time     time.Time `json:"time"`
+		} `json:"message"`
+	}
+	if err := json.Unmarshal(answer.Data, &found); err != nil {
+		return nil, unreadable(stream, err)
+	}
+	if found.Error != nil && found.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound {
+		return nil, nil
+	}
+	if found.Error != nil {
+		return nil, unreadable(stream, found.Error)
+	}
+	m := found.Message
+	header, _ := nats.DecodeHeadersMsg(m.Header)
+	return &jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Sequence, Header: header, Data: m.Data, Time: m.Time}, nil
 }
 
 // Get returns the message of a subject that is a key, nil when there is none.

@@ -1,14 +1,19 @@
 package streams_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"net"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/natstest"
 	"github.com/seatwire/seatwire/pkg/streams"
 )
@@ -154,4 +159,114 @@ func TestRead_takesNoAnswerForAnError(t *testing.T) {
 	if !failed {
 		t.Error("a broker that does not answer reads as an empty stream")
 	}
+}
+
+// Anybody may publish requests, with headers of any name, or none that can be read: none of them hides a message, or
+// what is behind it.
+func TestNext_believesNoHeaderOfAStranger(t *testing.T) {
+	t.Parallel()
+	for name, header := range map[string]string{
+		"the end of an answer": "NATS/1.0 204 EOB\r\n\r\n",
+		"in words":             "NATS/1.0\r\nStatus: 204\r\nDescription: EOB\r\n\r\n",
+		"nothing found":        "NATS/1.0\r\nStatus: 404\r\n\r\n",
+		"a sequence":           "NATS/1.0\r\nNats-Sequence: 1\r\n\r\n",
+		"no sequence":          "NATS/1.0\r\nNats-Sequence: x\r\n\r\n",
+		"a subject":            "NATS/1.0\r\nNats-Subject: s.none\r\nNats-Time-Stamp: now\r\nNats-Stream: \r\n\r\n",
+		"what is pending":      "NATS/1.0\r\nNats-Num-Pending: \r\nNats-Last-Sequence: 7\r\n\r\n",
+		"two ends":             "NATS/1.0\r\nNats-Sequence: 9\r\n\r\nA: b\r\n\r\n",
+		"no header":            "NATS/1.0\r\nnone\r\n\r\n",
+		"nothing at all":       "none",
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := natstest.Run(t)
+			js := server.JetStream(t)
+			if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}, AllowDirect: true}); err != nil {
+				t.Fatal(err)
+			}
+			publishRaw(t, server, "s.odd", header)
+			if _, err := js.Publish(t.Context(), "s.even", []byte("2")); err != nil {
+				t.Fatal(err)
+			}
+			for sequence, want := range []string{"s.odd", "s.odd", "s.even"} {
+				msg, err := streams.Next(t.Context(), js, "S", "s.*", uint64(sequence))
+				if err != nil || msg == nil || msg.Sequence != max(uint64(sequence), 1) || msg.Subject != want || msg.Time.IsZero() {
+					t.Errorf("from %d on: %+v, %v", sequence, msg, err)
+				}
+			}
+			if msg, err := streams.Next(t.Context(), js, "S", "s.*", 3); msg != nil || err != nil {
+				t.Errorf("at the end: %+v, %v", msg, err)
+			}
+		})
+	}
+}
+
+// publishRaw stores an empty message whose header is no client library's.
+func publishRaw(t *testing.T, server *natstest.Server, subject, header string) {
+	t.Helper()
+	conn, err := net.Dial("tcp", strings.TrimPrefix(server.URL(), "nats://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := fmt.Fprintf(conn, "CONNECT {\"headers\":true}\r\nHPUB %s %d %[2]d\r\n%s\r\nPING\r\n", subject, len(header), header); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(conn); lines.Scan() && lines.Text() != "PONG"; {
+	}
+}
+
+func TestNext_ofAStreamThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	if _, err := streams.Next(t.Context(), natstest.Run(t).JetStream(t), "NOWHERE", ">", 1); fault.ClassOf(err) != fault.Transient {
+		t.Errorf("read as an empty one: %v", err)
+	}
+}
+
+// A connection that breaks within an answer takes a part of it along; what comes on the next one is no longer whole.
+func TestRead_noticesALostPartOfAnAnswer(t *testing.T) {
+	t.Parallel()
+	js := filled(t, 5)
+	for name, lost := range map[string][]int{"the first": {0}, "one": {2}, "several": {1, 2}} {
+		t.Run(name, func(t *testing.T) {
+			var got []uint64
+			var failed error
+			for msg, err := range streams.Read(t.Context(), lossy(t, js, lost), "S", "s.*", 1) {
+				if failed = err; err == nil {
+					got = append(got, msg.Sequence)
+				}
+			}
+			if fault.ClassOf(failed) != fault.Transient || len(got) != lost[0] {
+				t.Errorf("read %v, then: %v", got, failed)
+			}
+		})
+	}
+}
+
+// lossy is a broker whose answers to reads of stream S lack some parts, by number.
+func lossy(t *testing.T, js jetstream.JetStream, lost []int) jetstream.JetStream {
+	t.Helper()
+	server := natstest.Run(t)
+	relay := server.Connect(t)
+	_, err := relay.Subscribe("$JS.API.DIRECT.GET.S", func(request *nats.Msg) {
+		part := 0
+		inbox := js.Conn().NewInbox()
+		_, err := js.Conn().Subscribe(inbox, func(answer *nats.Msg) {
+			if part++; !slices.Contains(lost, part-1) {
+				_ = relay.PublishMsg(&nats.Msg{Subject: request.Reply, Header: answer.Header, Data: answer.Data})
+			}
+		})
+		if err == nil {
+			err = js.Conn().PublishRequest(request.Subject, inbox, request.Data)
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := relay.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return server.JetStream(t)
 }
