@@ -2,6 +2,7 @@ package faultbench
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"os"
@@ -308,10 +309,13 @@ func (b *Bench) KillNATS() { b.broker.kill() }
 // RestartNATS starts the broker on its data, and returns when it answers.
 func (b *Bench) RestartNATS() { b.broker.start(b.t) }
 
-// report shows the ends of all logs when the test failed.
+// report shows the ends of all logs when the test failed, and how far each durable is.
 func (b *Bench) report() {
 	if !b.t.Failed() {
 		return
+	}
+	for _, c := range b.topology.Consumers {
+		b.t.Logf("---- %s", b.standing(c.Stream, c.Config.Durable))
 	}
 	b.every(func(p *program) {
 		b.t.Logf("---- %s replica %d, started %d times\n%s", p.service, p.replica, p.starts, p.tail(25))
@@ -319,6 +323,23 @@ func (b *Bench) report() {
 	for _, letter := range b.deadLetters() {
 		b.t.Logf("---- dead letter %s: %s %s", letter.Subject, letter.Header.Get("Seatwire-Dead-Reason"), letter.Header.Get("Seatwire-Dead-Error"))
 	}
+}
+
+// standing is what the broker says of a durable.
+func (b *Bench) standing(stream, durable string) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	c, err := b.js.Consumer(ctx, stream, durable)
+	if err != nil {
+		return fmt.Sprintf("%s.%s: %v", stream, durable, err)
+	}
+	info := c.CachedInfo()
+	leader := "alone"
+	if info.Cluster != nil {
+		leader = "led by " + info.Cluster.Leader
+	}
+	return fmt.Sprintf("%s.%s, %s: %d to come, %d out, %d again, %d ask", stream, durable, leader,
+		info.NumPending, info.NumAckPending, info.NumRedelivered, info.NumWaiting)
 }
 
 // connectionOf is the connection of a Productiv app.

@@ -102,9 +102,11 @@ func (p *proxy) copy(to, from net.Conn, g *gate) {
 	})
 	defer close(pieces)
 	buffer := make([]byte, 32<<10)
-	for {
+	for last := time.Now(); ; {
 		n, err := from.Read(buffer)
-		due, arrives := g.arrival()
+		now := time.Now()
+		due, arrives := g.arrival(now, now.Sub(last))
+		last = now
 		if n > 0 && arrives {
 			pieces <- piece{slices.Clone(buffer[:n]), due}
 		}
@@ -167,8 +169,10 @@ type weather struct {
 	rng *rand.Rand
 	// delay of every piece, more or less by up to jitter.
 	delay, jitter time.Duration
-	// loss is the chance of a piece to be sent again after a retransmission time-out, reset that of the connection to end.
-	loss, reset float64
+	// loss is the chance of a piece to be sent again after a retransmission time-out.
+	loss float64
+	// life is how long a connection lasts, in the mean, before one direction of it ends it.
+	life time.Duration
 }
 
 // retransmission is the shortest time-out of TCP on Linux.
@@ -180,20 +184,20 @@ func (g *gate) set(w *weather) {
 	g.weather = w
 }
 
-// arrival is when a piece that is sent now arrives; false is a reset. Those behind a late one wait for it, as in TCP.
-func (g *gate) arrival() (due time.Time, arrives bool) {
+// arrival is when a piece that is sent now arrives, so long after the one before; false is the connection's end. Those
+// behind a late one wait for it, as in TCP.
+func (g *gate) arrival(now time.Time, after time.Duration) (due time.Time, arrives bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	due = time.Now()
 	w := g.weather
 	if w == nil {
-		return due, true
+		return now, true
 	}
-	due = due.Add(w.delay - w.jitter + time.Duration(w.rng.Int64N(int64(2*w.jitter))))
+	due = now.Add(w.delay - w.jitter + time.Duration(w.rng.Int64N(int64(2*w.jitter))))
 	if w.rng.Float64() < w.loss {
 		due = due.Add(retransmission)
 	}
-	return due, w.rng.Float64() >= w.reset
+	return due, w.rng.ExpFloat64()*float64(w.life) > float64(after)
 }
 
 func (g *gate) close() {

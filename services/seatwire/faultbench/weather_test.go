@@ -18,7 +18,7 @@ func TestLinks_badWeather(t *testing.T) {
 		w.forecast(func() *weather {
 			return &weather{
 				rng:   rand.New(rand.NewPCG(w.rng.Uint64(), 0)),
-				delay: 100 * time.Millisecond, jitter: 50 * time.Millisecond, loss: 0.05, reset: 0.001,
+				delay: 100 * time.Millisecond, jitter: 50 * time.Millisecond, loss: 0.05, life: time.Minute,
 			}
 		})
 		began := time.Now()
