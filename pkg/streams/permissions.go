@@ -191,7 +191,7 @@ func account(c Consumer) []string {
 	if c.Config.Metadata["connection"] != "" {
 		durable = "*"
 	}
-	return []string{"$JS.API.STREAM.MSG.GET." + c.Stream, "$KV."+State+"."+AccountedKey(c.Stream, durable)}
+	return []string{"$JS.API.STREAM.MSG.GET." + c.Stream, "$KV." + State + "." + AccountedKey(c.Stream, durable)}
 }
 
 // follow is to read a stream in order from some place on, through consumers that end with their reader.
