@@ -86,25 +86,36 @@ func readSome(ctx context.Context, js jetstream.JetStream, stream, filter string
 	if err != nil {
 		return false, unreadable(stream, err)
 	}
-	before := "0"
-	for msg, err := range batch {
+	for msg, err := range whole(batch) {
 		if errors.Is(err, jetstreamext.ErrNoMessages) {
 			return true, nil
 		}
 		if err != nil {
 			return false, unreadable(stream, err)
 		}
-		// A connection that breaks takes a part of the answer along, and the rest may come by the next one.
-		if msg.Header.Get("Nats-Last-Sequence") != before {
-			return false, unreadable(stream, errPartLost)
-		}
-		before = strconv.FormatUint(msg.Sequence, 10)
 		*next = msg.Sequence + 1
 		if !yield(msg, nil) {
 			return true, nil
 		}
 	}
 	return false, nil
+}
+
+// whole yields an answer's parts until one is missing: a connection that breaks takes some along, and the rest may come
+// by the next one. Of those at the end it knows nothing.
+func whole(parts iter.Seq2[*jetstream.RawStreamMsg, error]) iter.Seq2[*jetstream.RawStreamMsg, error] {
+	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
+		before := uint64(0)
+		for msg, err := range parts {
+			if err == nil && msg.Header.Get("Nats-Last-Sequence") != strconv.FormatUint(before, 10) {
+				err = errPartLost
+			}
+			if !yield(msg, err) || err != nil {
+				return
+			}
+			before = msg.Sequence
+		}
+	}
 }
 
 // Why an answer is not one.
@@ -198,4 +209,30 @@ func Last(ctx context.Context, js jetstream.JetStream, stream, filter string) (*
 		return nil, fmt.Errorf("last of %s: %w", stream, err)
 	}
 	return msg, nil
+}
+
+// LastOf returns the newest messages of some subjects, by subject, as one replica has them at one moment; those without
+// any are missing.
+func LastOf(ctx context.Context, js jetstream.JetStream, stream string, subjects []string) (map[string]*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	parts, err := jetstreamext.GetLastMsgsFor(ctx, js, stream, subjects)
+	if err != nil {
+		return nil, unreadable(stream, err)
+	}
+	found := make(map[string]*jetstream.RawStreamMsg, len(subjects))
+	missing := "some"
+	for msg, err := range whole(parts) {
+		if errors.Is(err, jetstreamext.ErrNoMessages) && len(found) == 0 {
+			return found, nil
+		}
+		if err != nil {
+			return nil, unreadable(stream, err)
+		}
+		found[msg.Subject], missing = msg, msg.Header.Get("Nats-Num-Pending")
+	}
+	if missing != "0" {
+		return nil, unreadable(stream, errPartLost)
+	}
+	return found, nil
 }

@@ -242,6 +242,36 @@ func TestRead_noticesALostPartOfAnAnswer(t *testing.T) {
 	}
 }
 
+func TestLastOf(t *testing.T) {
+	t.Parallel()
+	js := filled(t, 9)
+	for name, want := range map[string]map[string]uint64{
+		"s.even s.odd s.none": {"s.even": 9, "s.odd": 8},
+		"s.odd":               {"s.odd": 8},
+		"s.none":              {},
+	} {
+		found, err := streams.LastOf(t.Context(), js, "S", strings.Fields(name))
+		if err != nil || len(found) != len(want) {
+			t.Errorf("%s: %d found, %v", name, len(found), err)
+		}
+		for subject, sequence := range want {
+			if msg := found[subject]; msg == nil || msg.Sequence != sequence {
+				t.Errorf("%s: %s is %+v", name, subject, msg)
+			}
+		}
+	}
+	for part := range 2 {
+		if found, err := streams.LastOf(t.Context(), lossy(t, js, []int{part}), "S", []string{"s.even", "s.odd"}); fault.ClassOf(err) != fault.Transient {
+			t.Errorf("without part %d it found %v, %v", part, found, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if found, err := streams.LastOf(ctx, silent(t), "SILENT", []string{"s.even"}); fault.ClassOf(err) != fault.Transient {
+		t.Errorf("a broker that does not answer has %v, %v", found, err)
+	}
+}
+
 // lossy is a broker whose answers to reads of stream S lack some parts, by number.
 func lossy(t *testing.T, js jetstream.JetStream, lost []int) jetstream.JetStream {
 	t.Helper()

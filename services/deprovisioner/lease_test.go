@@ -146,4 +146,4 @@ func TestDrainWaitsForTheCallAndNotForEver(t *testing.T) {
 type forgetful struct{}
 
 func (forgetful) commit(context.Context, []save) (map[string]uint64, error) { return nil, nil }
-func (forgetful) last(context.Context, string, any) (uint64, error)         { return 0, nil }
+func (forgetful) last(context.Context, string, any, place) (uint64, error)  { return 0, nil }

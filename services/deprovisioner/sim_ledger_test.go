@@ -17,6 +17,8 @@ type simLedger struct {
 	last uint64
 	docs []simDocument
 	at   map[string]int
+	// versions are all documents of each subject, for replicas that lag.
+	versions map[string][]simDocument
 	// writes counts what others than the lane's own book-keeping wrote.
 	writes int
 }
@@ -37,6 +39,7 @@ func (l *simLedger) put(w *world, subject string, doc any, fence uint64) uint64 
 	if d.document.document = d.read(w).document; d.document.document != nil {
 		l.writes++
 	}
+	l.versions[subject] = append(l.versions[subject], d)
 	if n, known := l.at[subject]; known {
 		l.docs[n] = d
 	} else {
@@ -149,11 +152,16 @@ func (k simKeeper) commit(_ context.Context, saves []save) (map[string]uint64, e
 	return written, nil
 }
 
-func (k simKeeper) last(_ context.Context, subject string, out any) (uint64, error) {
-	n, found := k.w.ledger.at[subject]
-	if !found {
-		return 0, nil
+// last is answered by any replica that has what is asked for, perhaps one that lacks the last writes.
+func (k simKeeper) last(_ context.Context, subject string, out any, upTo place) (uint64, error) {
+	has := k.w.ledger.last
+	if k.w.chance("replica lags", 3) {
+		has = max(upTo.sequence, has-min(has, uint64(1+k.w.Intn("documents behind", 20))))
 	}
-	d := k.w.ledger.docs[n]
-	return d.sequence, json.Unmarshal(d.body, out)
+	for _, d := range slices.Backward(k.w.ledger.versions[subject]) {
+		if d.sequence <= has {
+			return d.sequence, json.Unmarshal(d.body, out)
+		}
+	}
+	return 0, nil
 }

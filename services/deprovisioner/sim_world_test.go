@@ -47,7 +47,7 @@ type world struct {
 func newWorld(d simulation.Dice, tr *simulation.Trace) *world {
 	w := &world{
 		Dice: d, trace: tr, now: time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC), books: newBooks(),
-		stream: brokermodel.NewStream(brokermodel.StreamConfig{Duplicates: 100 * time.Millisecond}), ledger: simLedger{at: map[string]int{}},
+		stream: brokermodel.NewStream(brokermodel.StreamConfig{Duplicates: 100 * time.Millisecond}), ledger: simLedger{at: map[string]int{}, versions: map[string][]simDocument{}},
 		outcomes: brokermodel.NewStream(brokermodel.StreamConfig{Duplicates: day}),
 	}
 	w.consumer = brokermodel.NewConsumer(w.stream, brokermodel.ConsumerConfig{AckWait: 15 * time.Second, MaxDeliver: -1, MaxAckPending: 1024})

@@ -12,7 +12,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/seatwire/seatwire/pkg/bus"
 	"github.com/seatwire/seatwire/pkg/events"
@@ -27,6 +26,8 @@ const (
 	commitBytes = 8 << 20
 	// commitTimeout is for one atomic batch. Whoever waits longer holds the lane no more.
 	commitTimeout = 10 * time.Second
+	// lagWait is the wait before another replica of the ledger is asked.
+	lagWait = 50 * time.Millisecond
 	// headerLane marks what a lane wrote, with the fence it wrote under: a lane skips its own echo.
 	headerLane = "Seatwire-Lane"
 )
@@ -85,8 +86,25 @@ func (s fencedStore) commit(ctx context.Context, saves []save) (map[string]uint6
 	return written, flush()
 }
 
-func (s fencedStore) last(ctx context.Context, subject string, out any) (uint64, error) {
-	return lastDocument(ctx, s.js, subject, out)
+// last asks again when a replica answers that does not know the place yet, for which it wants to see what is there. What
+// a day's budget is spent on, read from one that lags behind, would be spent twice.
+func (s fencedStore) last(ctx context.Context, subject string, out any, upTo place) (uint64, error) {
+	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
+	defer cancel()
+	for {
+		found, err := streams.LastOf(ctx, s.js, streams.Ledger, []string{subject, upTo.subject})
+		if err != nil {
+			return 0, fault.New(fault.Transient, "ledger-unreadable", "read the ledger").Because(err)
+		}
+		if there := found[upTo.subject]; there != nil && there.Sequence >= upTo.sequence {
+			return decodeLast(found[subject], out)
+		}
+		select {
+		case <-ctx.Done():
+			return 0, fault.New(fault.Transient, "ledger-unreadable", "every replica of the ledger lags behind").Because(ctx.Err())
+		case <-time.After(lagWait):
+		}
+	}
 }
 
 func (s fencedStore) message(document save) (*nats.Msg, error) {
@@ -170,11 +188,16 @@ func lastDocument(ctx context.Context, js jetstream.JetStream, subject string, o
 	if err != nil {
 		return 0, fault.New(fault.Transient, "ledger-unreadable", "read the ledger").Because(err)
 	}
+	return decodeLast(msg, out)
+}
+
+// decodeLast decodes a document, and returns its sequence; 0 when there is none.
+func decodeLast(msg *jetstream.RawStreamMsg, out any) (uint64, error) {
 	if msg == nil {
 		return 0, nil
 	}
 	if err := json.Unmarshal(msg.Data, out); err != nil {
-		return 0, fault.New(fault.Permanent, "ledger-corrupt", "%s is not what this version writes", subject).Because(err)
+		return 0, fault.New(fault.Permanent, "ledger-corrupt", "%s is not what this version writes", msg.Subject).Because(err)
 	}
 	return msg.Sequence, nil
 }
@@ -183,22 +206,16 @@ func lastDocument(ctx context.Context, js jetstream.JetStream, subject string, o
 func lastDocuments[T any](ctx context.Context, js jetstream.JetStream, subjects []string) (map[string]T, error) {
 	found := make(map[string]T, len(subjects))
 	for chunk := range slices.Chunk(subjects, commitSize) {
-		msgs, err := jetstreamext.GetLastMsgsFor(ctx, js, streams.Ledger, chunk)
+		msgs, err := streams.LastOf(ctx, js, streams.Ledger, chunk)
 		if err != nil {
 			return nil, fault.New(fault.Transient, "ledger-unreadable", "read the ledger").Because(err)
 		}
-		for msg, err := range msgs {
-			if errors.Is(err, jetstreamext.ErrNoMessages) {
-				break
-			}
-			if err != nil {
-				return nil, fault.New(fault.Transient, "ledger-unreadable", "read the ledger").Because(err)
-			}
+		for subject, msg := range msgs {
 			var document T
-			if err := json.Unmarshal(msg.Data, &document); err != nil {
-				return nil, fault.New(fault.Permanent, "ledger-corrupt", "%s is not what this version writes", msg.Subject).Because(err)
+			if _, err := decodeLast(msg, &document); err != nil {
+				return nil, err
 			}
-			found[msg.Subject] = document
+			found[subject] = document
 		}
 	}
 	return found, nil

@@ -15,6 +15,7 @@ import (
 	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/deprovision"
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/natstest"
 	"github.com/seatwire/seatwire/pkg/streams"
 )
@@ -58,6 +59,56 @@ func TestLostLaneWritesNothing(t *testing.T) {
 	}
 	if _, err := second.commit(t.Context(), documents(5)); err != nil {
 		t.Errorf("the new holder: %v", err)
+	}
+}
+
+// TestLast_waitsForAReplicaThatKnows: a replica that lags behind a place is asked again, and what it has does not count.
+func TestLast_waitsForAReplicaThatKnows(t *testing.T) {
+	t.Parallel()
+	w := newTown(t, 0, func(*config.Deprovision) {})
+	asked := make(chan struct{}, 100)
+	if _, err := w.js.Conn().Subscribe("$JS.API.DIRECT.GET."+streams.Ledger, func(*nats.Msg) { asked <- struct{}{} }); err != nil {
+		t.Fatal(err)
+	}
+	put := func(subject, body string) uint64 {
+		ack, err := w.js.Publish(t.Context(), subject, []byte(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ack.Sequence
+	}
+	told, lane := toldSubject("acme"), laneSubject("acme")
+	put(lane, `{}`)
+	old := put(told, `{"ledger":1}`)
+	store := fencedStore{js: w.js, connection: "acme", fence: old + 2}
+	var got struct{ Ledger uint64 }
+	at := make(chan uint64)
+	go func() {
+		n, err := store.last(t.Context(), told, &got, place{lane, store.fence})
+		if err != nil {
+			t.Error(err)
+		}
+		at <- n
+	}()
+	for range 3 { // the first two answers came too early
+		select {
+		case <-asked:
+		case n := <-at:
+			t.Fatalf("the document at %d is taken for the newest", n)
+		}
+	}
+	put(told, `{"ledger":2}`)
+	put(lane, `{}`)
+	if n := <-at; n != old+1 || got.Ledger != 2 {
+		t.Errorf("the document at %d says %d", n, got.Ledger)
+	}
+	if n, err := store.last(t.Context(), spentSubject("acme"), &got, place{lane, store.fence}); n != 0 || err != nil {
+		t.Errorf("a document that nobody wrote is at %d, %v", n, err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	if _, err := store.last(ctx, told, &got, place{lane, store.fence + 1}); fault.ClassOf(err) != fault.Transient {
+		t.Errorf("nobody knows the place: %v", err)
 	}
 }
 

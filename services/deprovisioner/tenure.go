@@ -24,15 +24,24 @@ const (
 type keeper interface {
 	// commit makes documents durable, in their order, and returns where each one is.
 	commit(ctx context.Context, saves []save) (map[string]uint64, error)
-	// last reads a subject's newest document into out, and returns its sequence; 0 when there is none.
-	last(ctx context.Context, subject string, out any) (uint64, error)
+	// last reads a subject's newest document into out, from a replica that has everything up to a place, and returns
+	// its sequence; 0 when there is none.
+	last(ctx context.Context, subject string, out any, upTo place) (uint64, error)
+}
+
+// place is where a document is in the ledger.
+type place struct {
+	subject  string
+	sequence uint64
 }
 
 // tenure is one replica's time with a lane. Its memory is thrown away with it.
 type tenure struct {
 	*lane
 	// fence is the sequence of the lane's document that names us: everything before it is to be loaded.
-	fence  uint64
+	fence uint64
+	// newest is the last document that we know of. A replica that has it lacks nothing that we rest on.
+	newest place
 	store  keeper
 	book   *book
 	teller teller
@@ -53,7 +62,8 @@ type unheard struct{ written, before uint64 }
 
 func newTenure(l *lane, fence uint64) *tenure {
 	return &tenure{
-		lane: l, fence: fence, book: newBook(l.rules), positions: map[string]uint64{}, results: make(chan input, 1),
+		lane: l, fence: fence, newest: place{laneSubject(l.rules.connection), fence},
+		book: newBook(l.rules), positions: map[string]uint64{}, results: make(chan input, 1),
 		store:  fencedStore{js: l.js, connection: l.rules.connection, fence: fence},
 		teller: teller{stream: outcomeStream{l.js}, connection: l.rules.connection},
 	}
@@ -94,7 +104,7 @@ func (t *tenure) work(ctx context.Context) error {
 
 // recall reads how far earlier holders told.
 func (t *tenure) recall(ctx context.Context) error {
-	if _, err := t.store.last(ctx, toldSubject(t.rules.connection), &t.told); err != nil {
+	if _, err := t.store.last(ctx, toldSubject(t.rules.connection), &t.told, t.newest); err != nil {
 		return err
 	}
 	return t.teller.recall(ctx, t.told.Outcome)
@@ -104,7 +114,7 @@ func (t *tenure) recall(ctx context.Context) error {
 func (t *tenure) load(ctx context.Context, feed *feed) (effects, error) {
 	var c contents
 	var untold []*nats.Msg
-	if _, err := t.store.last(ctx, spentSubject(t.rules.connection), &c.spent); err != nil {
+	if _, err := t.store.last(ctx, spentSubject(t.rules.connection), &c.spent, t.newest); err != nil {
 		return effects{}, err
 	}
 	for {
@@ -157,8 +167,14 @@ func (t *tenure) over(ctx context.Context, c deprovision.Cancel) (bool, error) {
 		return false, nil
 	}
 	var r deprovision.Request
-	at, err := t.store.last(ctx, deprovision.RequestSubject(t.rules.connection, c.Target), &r)
+	at, err := t.store.last(ctx, deprovision.RequestSubject(t.rules.connection, c.Target), &r, t.newest)
 	return at > 0 && !r.Open(), err
+}
+
+func (t *tenure) know(p place) {
+	if p.sequence > t.newest.sequence {
+		t.newest = p
+	}
 }
 
 func (t *tenure) position(subject string, sequence uint64, open bool) {
@@ -233,6 +249,7 @@ func (t *tenure) take(ctx context.Context, happened []any) (effects, error) {
 
 // takeDocument turns one document of the ledger that we did not write into an input, and what to tell of it.
 func (t *tenure) takeDocument(ctx context.Context, d document) (input, []*nats.Msg, error) {
+	t.know(place{d.subject, d.sequence})
 	if d.fence == t.fence {
 		return nil, nil, nil // our own echo
 	}
@@ -286,6 +303,7 @@ func (t *tenure) saved(ctx context.Context, saves []save, written map[string]uin
 	var untold []*nats.Msg
 	mine := unheard{before: t.teller.last}
 	for _, s := range saves {
+		t.know(place{s.subject, written[s.subject]})
 		switch doc := s.document.(type) {
 		case deprovision.Request:
 			untold = append(untold, requestEvents(doc)...)
