@@ -2,9 +2,13 @@ package state
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/seatwire/seatwire/pkg/fault"
+	"github.com/seatwire/seatwire/pkg/streams"
 )
 
 // Pause is an operator's stop for everything that removes something at a vendor, for one connection.
@@ -20,13 +24,23 @@ func SetPaused(ctx context.Context, s *Store, connection string, paused bool, at
 	return s.set(ctx, pauseKey(connection), Pause{Paused: paused, At: at})
 }
 
+// leader reads the newest message of a subject as the stream's leader has it; streams.At is one.
+type leader interface {
+	Newest(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error)
+}
+
 // Paused reports whether removals are stopped. When that cannot be read the answer is yes, with the error: a switch
-// that cannot be read must not let a removal through.
-func Paused(ctx context.Context, s *Store, connection string) (bool, error) {
-	var p Pause
-	revision, err := s.Get(ctx, pauseKey(connection), &p)
-	if err == nil && revision > 0 && p.At.IsZero() {
-		err = fault.New(fault.Permanent, "state-corrupt", "key %s was not written by seatwire pause or resume; run one of them", pauseKey(connection))
+// that cannot be read must not let a removal through. It asks the leader, because a replica that lags behind does not
+// know yet what a person was told is done.
+func Paused(ctx context.Context, l leader, connection string) (bool, error) {
+	key := pauseKey(connection)
+	msg, err := l.Newest(ctx, "KV_"+streams.State, "$KV."+streams.State+"."+key)
+	if err != nil || msg == nil {
+		return err != nil, err
 	}
-	return err != nil || p.Paused, err
+	var p Pause
+	if json.Unmarshal(msg.Data, &p) != nil || p.At.IsZero() {
+		return true, fault.New(fault.Permanent, "state-corrupt", "key %s was not written by seatwire pause or resume; run one of them", key)
+	}
+	return p.Paused, nil
 }

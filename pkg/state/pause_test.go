@@ -6,6 +6,7 @@ import (
 
 	"github.com/seatwire/seatwire/pkg/natstest"
 	"github.com/seatwire/seatwire/pkg/state"
+	"github.com/seatwire/seatwire/pkg/streams"
 )
 
 // What lies under the switch's key and is no word of a person's stops removals, as anything unreadable does: a broker's
@@ -15,7 +16,7 @@ func TestPaused_byAnythingThatIsNoDecision(t *testing.T) {
 	js := natstest.Run(t).JetStream(t)
 	s := open(t, js)
 	paused := func() bool {
-		is, _ := state.Paused(t.Context(), s, "acme")
+		is, _ := state.Paused(t.Context(), streams.At(js), "acme")
 		return is
 	}
 	if paused() {
@@ -33,8 +34,31 @@ func TestPaused_byAnythingThatIsNoDecision(t *testing.T) {
 		if err := state.SetPaused(t.Context(), s, "acme", want, time.Now()); err != nil {
 			t.Fatalf("a person has the last word: %v", err)
 		}
-		if is, err := state.Paused(t.Context(), s, "acme"); is != want || err != nil {
+		if is, err := state.Paused(t.Context(), streams.At(js), "acme"); is != want || err != nil {
 			t.Errorf("%v, %v", is, err)
 		}
+	}
+}
+
+// A replica that lags behind does not know yet what a person was told is done, so none is asked.
+func TestPaused_asksTheLeader(t *testing.T) {
+	t.Parallel()
+	js := natstest.Run(t).JetStream(t)
+	s := open(t, js)
+	replicas, err := js.Conn().SubscribeSync("$JS.API.DIRECT.GET.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := state.SetPaused(t.Context(), s, "acme", true, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if is, err := state.Paused(t.Context(), streams.At(js), "acme"); !is || err != nil {
+		t.Errorf("%v, %v", is, err)
+	}
+	if err := js.Conn().Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := replicas.Pending(); n > 0 || err != nil {
+		t.Errorf("%d requests to any replica, %v", n, err)
 	}
 }

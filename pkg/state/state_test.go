@@ -13,11 +13,12 @@ import (
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/natstest"
 	"github.com/seatwire/seatwire/pkg/state"
+	"github.com/seatwire/seatwire/pkg/streams"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-const bucket = "TEST_STATE"
+const bucket = streams.State
 
 type counter struct {
 	N int `json:"n"`
@@ -140,10 +141,11 @@ func TestModify_writesNothingWhenTheChangeRefuses(t *testing.T) {
 
 func TestPaused(t *testing.T) {
 	t.Parallel()
-	s := open(t, natstest.Run(t).JetStream(t))
+	js := natstest.Run(t).JetStream(t)
+	s := open(t, js)
 	is := func(connection string, want bool) {
 		t.Helper()
-		if paused, err := state.Paused(t.Context(), s, connection); err != nil || paused != want {
+		if paused, err := state.Paused(t.Context(), streams.At(js), connection); err != nil || paused != want {
 			t.Errorf("%s: %v, %v", connection, paused, err)
 		}
 	}
@@ -171,14 +173,14 @@ func TestPaused_failsClosed(t *testing.T) {
 	if _, err := kv.Put(t.Context(), "pause.corrupt", []byte("?")); err != nil {
 		t.Fatal(err)
 	}
-	if paused, err := state.Paused(t.Context(), s, "corrupt"); !paused || err == nil {
+	if paused, err := state.Paused(t.Context(), streams.At(js), "corrupt"); !paused || err == nil {
 		t.Errorf("unreadable value: %v, %v", paused, err)
 	}
 
 	server.Stop()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	if paused, err := state.Paused(ctx, s, "acme"); !paused || err == nil || fault.ClassOf(err) != fault.Transient {
+	if paused, err := state.Paused(ctx, streams.At(js), "acme"); !paused || err == nil || fault.ClassOf(err) != fault.Transient {
 		t.Errorf("broker away: %v, %v", paused, err)
 	}
 	if _, err := s.Put(ctx, "k", counter{}, 0); err == nil || errors.Is(err, state.ErrConflict) || fault.ClassOf(err) != fault.Transient {

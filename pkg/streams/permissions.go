@@ -168,7 +168,7 @@ func inbox(user string) string { return "_INBOX_" + user + ".>" }
 
 // read is to get messages, one or many, without a consumer.
 func read(stream string) []string {
-	return []string{"$JS.API.DIRECT.GET." + stream, "$JS.API.DIRECT.GET." + stream + ".>"}
+	return []string{"$JS.API.DIRECT.GET." + stream, "$JS.API.DIRECT.GET." + stream + ".>", "$JS.API.STREAM.MSG.GET." + stream}
 }
 
 // consume is to work through a durable that somebody else declared. The durables of lanes are all of their service's, so

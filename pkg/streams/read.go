@@ -29,11 +29,12 @@ type Store interface {
 	Read(ctx context.Context, stream, filter string, sequence uint64) iter.Seq2[*jetstream.RawStreamMsg, error]
 	Count(ctx context.Context, stream, filter string) (int, error)
 	Purge(ctx context.Context, stream, filter string) error
+	Newest(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error)
 }
 
 type broker struct{ js jetstream.JetStream }
 
-// At returns the broker's streams: Read, Count, and Purge, which frees what matches filter.
+// At returns the broker's streams: Read, Count, Newest, and Purge, which frees what matches filter.
 func At(js jetstream.JetStream) Store { return broker{js} }
 
 func (b broker) Read(ctx context.Context, stream, filter string, sequence uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {
@@ -42,6 +43,10 @@ func (b broker) Read(ctx context.Context, stream, filter string, sequence uint64
 
 func (b broker) Count(ctx context.Context, stream, filter string) (int, error) {
 	return Count(ctx, b.js, stream, filter)
+}
+
+func (b broker) Newest(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
+	return Newest(ctx, b.js, stream, subject)
 }
 
 func (b broker) Purge(ctx context.Context, stream, filter string) error {
@@ -131,13 +136,22 @@ func unreadable(stream string, cause error) error {
 // Next returns the first message from sequence on whose subject matches filter, nil when there is none: as the stream's
 // leader has it, and whatever its producer wrote into its headers. Headers that cannot be read are left out.
 func Next(ctx context.Context, js jetstream.JetStream, stream, filter string, sequence uint64) (*jetstream.RawStreamMsg, error) {
-	request, err := json.Marshal(map[string]any{"seq": max(sequence, 1), "next_by_subj": filter})
+	return askLeader(ctx, js, stream, map[string]any{"seq": max(sequence, 1), "next_by_subj": filter})
+}
+
+// Newest returns the newest message of a subject, nil when there is none: as the stream's leader has it.
+func Newest(ctx context.Context, js jetstream.JetStream, stream, subject string) (*jetstream.RawStreamMsg, error) {
+	return askLeader(ctx, js, stream, map[string]any{"last_by_subj": subject})
+}
+
+func askLeader(ctx context.Context, js jetstream.JetStream, stream string, request map[string]any) (*jetstream.RawStreamMsg, error) {
+	body, err := json.Marshal(request)
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", stream, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	answer, err := js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, request)
+	answer, err := js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
 	if err != nil {
 		return nil, unreadable(stream, err)
 	}

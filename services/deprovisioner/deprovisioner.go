@@ -22,8 +22,6 @@ type Deps struct {
 	Conn *bus.Conn
 	// Router delivers the events, and keeps what cannot be read as dead letters.
 	Router *bus.Router
-	// State is the bucket with the operator's pause switches.
-	State *state.Store
 	// Plans has the client of each configured connection's plan.
 	Plans map[string]Pluralsight
 	Log   *slog.Logger
@@ -95,6 +93,6 @@ func (d *Deprovisioner) pausedOn(connection string) func(context.Context) (bool,
 	return func(ctx context.Context) (bool, error) {
 		ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 		defer cancel()
-		return state.Paused(ctx, d.deps.State, connection)
+		return state.Paused(ctx, streams.At(d.deps.Conn.JS()), connection)
 	}
 }

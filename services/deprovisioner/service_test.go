@@ -19,7 +19,6 @@ import (
 	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/natstest"
 	"github.com/seatwire/seatwire/pkg/pluralsight"
-	"github.com/seatwire/seatwire/pkg/state"
 	"github.com/seatwire/seatwire/pkg/streams"
 )
 
@@ -135,13 +134,9 @@ func (w *town) replica() (stop, kill func()) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	switches, err := state.Open(ctx, conn.JS(), streams.State)
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	c := w.cfg.Connections[0]
 	client := pluralsight.New(pluralsight.ConfigOf(c.Pluralsight, w.cfg.Retry, "test"), pluralsight.Deps{Log: log, Connection: c.Name})
-	service := New(w.cfg, Deps{Conn: conn, Router: router, State: switches, Plans: map[string]Pluralsight{c.Name: client}, Log: log})
+	service := New(w.cfg, Deps{Conn: conn, Router: router, Plans: map[string]Pluralsight{c.Name: client}, Log: log})
 	done := make(chan error, 1)
 	go func() { done <- service.Run(ctx) }()
 	killed := false

@@ -13,6 +13,6 @@ func Open(s *stage.Stage) (stage.Service, error) {
 			pluralsight.Deps{Log: s.Log, Registry: s.Registry, Connection: c.Name})
 	}
 	return New(s.Config, Deps{
-		Conn: s.Conn, Router: s.Router, State: s.State, Plans: plans, Log: s.Log, Registry: s.Registry, Now: s.Now,
+		Conn: s.Conn, Router: s.Router, Plans: plans, Log: s.Log, Registry: s.Registry, Now: s.Now,
 	}), nil
 }

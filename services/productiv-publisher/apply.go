@@ -236,7 +236,7 @@ func usersOf(sealed []byte) ([]productiv.User, error) {
 
 // remove sends one chunk of removals, unless somebody paused the connection since the guards were asked.
 func (t *turn) remove(ctx context.Context, n int) error {
-	paused, err := state.Paused(ctx, t.deps.State, t.connection.Name)
+	paused, err := state.Paused(ctx, t.deps.Streams, t.connection.Name)
 	if err != nil {
 		return err
 	}

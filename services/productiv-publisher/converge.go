@@ -106,7 +106,7 @@ func (t *turn) nothing(ctx context.Context, m roster.Manifest, p *people) (reaso
 // judge asks the guards. A person's release answers for them, as long as everybody who would go now was among those
 // who were held; a pause is answered by nobody.
 func (t *turn) judge(ctx context.Context, p *people, record roster.Record, leavers []pair, x proposal) (string, error) {
-	paused, err := state.Paused(ctx, t.deps.State, t.connection.Name)
+	paused, err := state.Paused(ctx, t.deps.Streams, t.connection.Name)
 	if err != nil && fault.ClassOf(err) != fault.Permanent {
 		return "", err
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/seatwire/seatwire/pkg/natstest/brokermodel"
 	"github.com/seatwire/seatwire/pkg/natstest/simulation"
+	"github.com/seatwire/seatwire/pkg/streams"
 )
 
 // simStore is the streams as their readers see them.
@@ -34,6 +35,16 @@ func (s simStore) replica(stream string) []brokermodel.Message {
 		return all[:s.w.Intn("has", len(all))]
 	}
 	return all
+}
+
+// Newest is the leader's answer, about the bucket.
+func (s simStore) Newest(_ context.Context, _, subject string) (*jetstream.RawStreamMsg, error) {
+	_, key, _ := strings.Cut(subject, streams.State+".")
+	v, found := s.w.state.values[key]
+	if !found {
+		return nil, nil
+	}
+	return &jetstream.RawStreamMsg{Subject: subject, Sequence: v.revision, Data: v.body}, nil
 }
 
 func (s simStore) Count(_ context.Context, stream, filter string) (n int, err error) {

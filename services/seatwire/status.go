@@ -96,7 +96,7 @@ func (s *session) status(ctx context.Context, name string) (row statusRow, err e
 			row.Holds = append(row.Holds, holdStatus{BatchID: b.ID, Reason: b.Reason, At: b.At})
 		}
 	}
-	if row.Paused, err = state.Paused(ctx, s.state, name); err != nil {
+	if row.Paused, err = state.Paused(ctx, streams.At(s.conn.JS()), name); err != nil {
 		return row, err
 	}
 	if row.DeadLetters, err = streams.Count(ctx, s.conn.JS(), streams.DeadLetters, events.Subject(events.DeadLetterSubject, "*", name)); err != nil {

@@ -76,11 +76,7 @@ func taken(t *testing.T, js jetstream.JetStream, replicas int) (string, Manifest
 
 func paused(t *testing.T, js jetstream.JetStream, connection string) bool {
 	t.Helper()
-	s, err := state.Open(t.Context(), js, streams.State)
-	if err != nil {
-		t.Fatal(err)
-	}
-	yes, err := state.Paused(t.Context(), s, connection)
+	yes, err := state.Paused(t.Context(), streams.At(js), connection)
 	if err != nil {
 		t.Fatal(err)
 	}
