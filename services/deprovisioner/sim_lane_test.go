@@ -11,8 +11,12 @@ import (
 	"github.com/seatwire/seatwire/pkg/natstest/simulation"
 )
 
-// errCrash is the end of a process between two effects.
-var errCrash = errors.New("the process died")
+var (
+	// errCrash is the end of a process between two effects.
+	errCrash = errors.New("the process died")
+	// errCut is the end of a feed: the broker is gone for a moment, or somebody stops the process.
+	errCut = errors.New("the feed ended")
+)
 
 // crash drops all memory. A file that was being sent may have left.
 func (w *world) crash(why string) {
@@ -40,7 +44,14 @@ func (w *world) takeOver() {
 		if err != nil {
 			simulation.Violated("I-16", "recall: %v", err)
 		}
-		next, err := t.load(ctx, w.ledgerFrom(t.told.Floor, fence))
+		next, err := t.load(ctx, w.cut(w.ledgerFrom(t.told.Floor, fence)))
+		if errors.Is(err, errCut) {
+			err = t.note(ctx) // what lane.hold does, whose process is alive
+			w.note("the load was cut")
+			if err == nil {
+				continue
+			}
+		}
 		if err == nil {
 			err = w.execute(t, next)
 		}
@@ -49,6 +60,19 @@ func (w *world) takeOver() {
 		}
 		w.check(err)
 	}
+}
+
+// cut ends a feed early now and then.
+func (w *world) cut(f *feed) *feed {
+	if w.calm || !w.chance("the feed is cut", 10) {
+		return f
+	}
+	short := &feed{documents: make(chan any, len(f.documents))}
+	for range w.Intn("documents before the cut", len(f.documents)) {
+		short.documents <- <-f.documents
+	}
+	short.documents <- errCut
+	return short
 }
 
 // execute is tenure.execute, but for the goroutine of the call.
