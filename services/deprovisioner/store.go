@@ -26,6 +26,9 @@ const (
 	commitBytes = 8 << 20
 	// commitTimeout is for one atomic batch. Whoever waits longer holds the lane no more.
 	commitTimeout = 10 * time.Second
+	// askTimeout is for one question. One that was on its way when the connection broke is never answered, and a
+	// take-over has no time to wait for that.
+	askTimeout = 3 * time.Second
 	// lagWait is the wait before another replica of the ledger is asked.
 	lagWait = 50 * time.Millisecond
 	// headerLane marks what a lane wrote, with the fence it wrote under: a lane skips its own echo.
@@ -86,14 +89,17 @@ func (s fencedStore) commit(ctx context.Context, saves []save) (map[string]uint6
 	return written, flush()
 }
 
-// last asks again when a replica answers that does not know the place yet, for which it wants to see what is there. What
-// a day's budget is spent on, read from one that lags behind, would be spent twice.
+// last asks again when a replica answers that does not know the place yet, or none: the question was on its way when a
+// connection broke. What a day's budget is spent on, read from a replica that lags behind, would be spent twice.
 func (s fencedStore) last(ctx context.Context, subject string, out any, upTo place) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, commitTimeout)
 	defer cancel()
 	for {
-		found, err := streams.LastOf(ctx, s.js, streams.Ledger, []string{subject, upTo.subject})
-		if err != nil {
+		asked, cancelAsk := context.WithTimeout(ctx, askTimeout)
+		found, err := streams.LastOf(asked, s.js, streams.Ledger, []string{subject, upTo.subject})
+		lost := asked.Err() != nil
+		cancelAsk()
+		if err != nil && !lost {
 			return 0, fault.New(fault.Transient, "ledger-unreadable", "read the ledger").Because(err)
 		}
 		if there := found[upTo.subject]; there != nil && there.Sequence >= upTo.sequence {
@@ -101,7 +107,7 @@ func (s fencedStore) last(ctx context.Context, subject string, out any, upTo pla
 		}
 		select {
 		case <-ctx.Done():
-			return 0, fault.New(fault.Transient, "ledger-unreadable", "every replica of the ledger lags behind").Because(ctx.Err())
+			return 0, fault.New(fault.Transient, "ledger-unreadable", "no replica of the ledger knows what is needed").Because(ctx.Err())
 		case <-time.After(lagWait):
 		}
 	}
