@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"runtime/debug"
 	"sync"
 	"syscall"
 )
@@ -62,6 +63,7 @@ func carryOut(p Point, a Action) {
 	case Panic:
 		panic("failpoint " + p.name())
 	case Stack:
+		debug.SetMaxStack(16 << 20) // the limit of a gigabyte takes minutes to reach on a busy machine
 		overflow(0)
 	case Memory:
 		hold = make([]byte, 1<<47)

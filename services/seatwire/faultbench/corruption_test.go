@@ -269,7 +269,10 @@ type content struct {
 }
 
 // differs is how many messages are not there, or others, in what is the same stream now.
-func (r replica) differs(now replica) (n int) {
+func (r replica) differs(now replica) int { return len(r.lost(now)) }
+
+// lost are the messages that are not there, or others, in what is the same stream now: by sequence and subject.
+func (r replica) lost(now replica) (lost []string) {
 	newest := map[string]uint64{}
 	for sequence, m := range now.messages {
 		newest[m.subject] = max(newest[m.subject], sequence)
@@ -278,10 +281,10 @@ func (r replica) differs(now replica) (n int) {
 		is, ok := now.messages[sequence]
 		replaced := !ok && r.keyed && newest[m.subject] > sequence
 		if is != m && !replaced {
-			n++
+			lost = append(lost, fmt.Sprintf("%d %s (now %q, newest %d)", sequence, m.subject, is.subject, newest[m.subject]))
 		}
 	}
-	return n
+	return lost
 }
 
 // confirmed is what the streams hold in which nothing may be missing afterwards.

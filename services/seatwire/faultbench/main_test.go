@@ -33,7 +33,7 @@ func TestMain(m *testing.M) {
 	// long form each of them writes through to the one disk all the time.
 	parallel := "16"
 	if *chaos > 0 {
-		parallel = "8"
+		parallel = "6"
 	}
 	if err := flag.Set("test.parallel", parallel); err != nil {
 		panic(err) // the flag is go test's own

@@ -78,8 +78,8 @@ func (w *world) blackout(row string, strike func()) {
 		w.awaitCopies(i) // any of them may be asked
 	}
 	for stream, now := range w.confirmed() {
-		if n := before[stream].differs(now); n > 0 {
-			found.violation(w.t, conservation, "%s: %d confirmed messages of %s are gone or other", row, n, stream)
+		if lost := before[stream].lost(now); len(lost) > 0 {
+			found.violation(w.t, conservation, "%s: confirmed messages of %s are gone or other: %q", row, stream, lost)
 		}
 		found.tests(conservation, len(before[stream].messages))
 	}

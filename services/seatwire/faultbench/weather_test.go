@@ -7,14 +7,14 @@ import (
 )
 
 // TestLinks_badWeather makes every link slow and lossy, between services and nodes and between the nodes themselves,
-// while everything is at work: it takes longer, and nothing else is different.
+// while everything is at work: it takes longer, and nothing else is different. No other show is beside it, for a busy
+// machine's delays add to those of the links, and then a cluster is without a leader most of the time.
 func TestLinks_badWeather(t *testing.T) {
-	t.Parallel()
 	if *chaos == 0 {
 		t.Skip("three servers and minutes of bad weather: make chaos")
 	}
 	w := startWorld(t, draw(t, 850), Options{People: 100, PageSize: 25, BatchSize: 20, Cluster: true})
-	for range passes(6) {
+	for range passes(3) {
 		w.forecast(func() *weather {
 			return &weather{
 				rng:   rand.New(rand.NewPCG(w.rng.Uint64(), 0)),
