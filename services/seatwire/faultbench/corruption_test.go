@@ -327,7 +327,7 @@ func (w *world) readReplica(stream string) (r replica, ok bool) {
 		return r, false
 	}
 	r = replica{keyed: info.Config.MaxMsgsPerSubject == 1, messages: map[uint64]content{}}
-	for sequence := info.State.FirstSeq; sequence <= info.State.LastSeq; sequence++ {
+	for sequence, last := info.State.FirstSeq, info.State.LastSeq; sequence <= last; sequence++ {
 		m, there, err := w.message(stream, sequence)
 		if err != nil {
 			return r, false
@@ -335,6 +335,13 @@ func (w *world) readReplica(stream string) (r replica, ok bool) {
 		if there {
 			r.messages[sequence] = m
 		}
+		if sequence < last {
+			continue
+		}
+		if info, ok = w.state(stream); !ok { // what replaced a message before it was read comes behind it
+			return r, false
+		}
+		last = info.State.LastSeq
 	}
 	return r, true
 }
