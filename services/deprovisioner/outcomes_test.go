@@ -120,7 +120,9 @@ func TestDryRunAppliesNothing(t *testing.T) {
 
 func TestReviewWaitsForAPersonAndOneDecisionCounts(t *testing.T) {
 	t.Parallel()
-	w := newTown(t, 4, func(d *config.Deprovision) { d.Apply, d.BatchMaxUsers = "review", 2 })
+	w := newTown(t, 4, func(d *config.Deprovision) {
+		d.Apply, d.BatchMaxUsers, d.BatchMaxAge = "review", 2, time.Hour // a batch is full, or a slow machine makes three
+	})
 	w.start()
 	for n := range 4 {
 		w.publish("hr", fmt.Sprint(n), email(n))
