@@ -53,7 +53,7 @@ func (l *lane) rest(ctx context.Context, holder string, asked time.Time) bool {
 
 // try claims the lane and works until it is lost or ctx ends. It returns who else had it, "" when nobody is known to.
 func (l *lane) try(ctx context.Context) (holder string, err error) {
-	asked, cancel := context.WithTimeout(ctx, 2*askTimeout)
+	asked, cancel := context.WithTimeout(ctx, 2*askTimeout) // it reads and writes
 	defer cancel()
 	fence, holder, err := claim(asked, l.js, l.rules.connection, l.beats, l.vendor.now())
 	if err != nil || fence == 0 {

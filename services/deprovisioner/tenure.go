@@ -53,7 +53,6 @@ type tenure struct {
 	noteDue time.Time
 	// positions are where the open documents are in the ledger; all of them once it is loaded.
 	positions map[string]uint64
-	loaded    bool
 	// results brings the one call's answer; it holds one, so that a call outlasts its tenure without a leak.
 	results chan input
 }
@@ -156,7 +155,7 @@ func (t *tenure) load(ctx context.Context, feed *feed) (effects, error) {
 	if err := t.teller.tell(ctx, untold); err != nil {
 		return effects{}, err
 	}
-	t.teller.known, t.loaded = nil, true
+	t.teller.known = nil
 	t.told.Ledger = max(t.told.Ledger, t.fence)
 	t.log.Info("lane taken", "connection", t.rules.connection, "requests", len(c.requests), "batches", len(c.batches))
 	return t.book.load(c, t.vendor.now()), nil
@@ -365,9 +364,9 @@ func (t *tenure) noteIfDue(ctx context.Context) error {
 
 // note writes down how far the lane told. Of what it told about its own writes it only counts what the feed has brought
 // back: the next holder tells again whatever lies beyond Ledger, and has to recall all of that, beyond Outcome. Who has
-// not loaded the ledger does not know what is open: a floor of its would leave requests behind for ever.
+// not loaded the ledger, up to its fence, does not know what is open: a floor of its would leave requests behind for ever.
 func (t *tenure) note(ctx context.Context) error {
-	if !t.loaded {
+	if t.told.Ledger < t.fence {
 		return nil
 	}
 	outcome := t.teller.last
