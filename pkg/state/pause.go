@@ -34,7 +34,7 @@ type leader interface {
 // know yet what a person was told is done.
 func Paused(ctx context.Context, l leader, connection string) (bool, error) {
 	key := pauseKey(connection)
-	msg, err := l.Newest(ctx, "KV_"+streams.State, "$KV."+streams.State+"."+key)
+	msg, err := l.Newest(ctx, streams.StateStream, streams.StateSubject(key))
 	if err != nil || msg == nil {
 		return err != nil, err
 	}

@@ -34,8 +34,11 @@ type grant struct {
 	hears []string
 }
 
-// kvState is the stream of the state bucket.
-const kvState = "KV_" + State
+// StateStream is the stream of the state bucket.
+const StateStream = "KV_" + State
+
+// StateSubject is the subject of one of its keys.
+func StateSubject(key string) string { return "$KV." + State + "." + key }
 
 var grants = map[string]grant{
 	Fetcher: {
@@ -45,16 +48,16 @@ var grants = map[string]grant{
 			UsersFetchedSubject + ".*.*.*", UsersSweptSubject + ".*.*",
 		},
 		keys:  []string{"sweep.*"},
-		reads: []string{kvState, Sweeps},
+		reads: []string{StateStream, Sweeps},
 	},
 	Normalizer: {
 		publishes: []string{UsersNormalizedSubject + ".*.*.*"},
-		reads:     []string{kvState, Normalized},
+		reads:     []string{StateStream, Normalized},
 	},
 	Publisher: {
 		publishes: []string{PublicationChunkSubject + ".*.*.*.*", PublicationOwnedSubject + ".*.*.*", events.RosterPublishedSubject + ".*"},
 		keys:      []string{"publication.*"},
-		reads:     []string{kvState, Sweeps, Swept, Normalized, Plans, Owned},
+		reads:     []string{StateStream, Sweeps, Swept, Normalized, Plans, Owned},
 		purges:    []string{Normalized, Plans, Owned},
 	},
 	Deprovisioner: {
@@ -63,7 +66,7 @@ var grants = map[string]grant{
 			LedgerToldSubject + ".*", LedgerLaneSubject + ".*", BeatSubject + ".*",
 			events.DeprovisionProgressedSubject + ".*.*", events.DeprovisionSettledSubject + ".*.*",
 		},
-		reads:   []string{kvState, Ledger, Outcomes},
+		reads:   []string{StateStream, Ledger, Outcomes},
 		follows: []string{Ledger},
 		hears:   []string{BeatSubject + ".*"},
 	},
@@ -74,7 +77,7 @@ var grants = map[string]grant{
 			events.DeprovisionCancelledSubject + ".*.*", SweepAcceptedSubject + ".*.*", UsersFetchedSubject + ".*.*.*", UsersSweptSubject + ".*.*",
 		},
 		keys:    []string{"pause.*", "deadletters.run"},
-		reads:   []string{kvState, Normalized, Plans, Ledger, DeadLetters, Sweeps, Swept},
+		reads:   []string{StateStream, Normalized, Plans, Ledger, DeadLetters, Sweeps, Swept},
 		follows: []string{Outcomes},
 	},
 }
@@ -99,7 +102,7 @@ func (t Topology) Permissions(user string) Permissions {
 func (g grant) subjects() []string {
 	subjects := slices.Clone(g.publishes)
 	for _, key := range g.keys {
-		subjects = append(subjects, "$KV."+State+"."+key)
+		subjects = append(subjects, StateSubject(key))
 	}
 	for _, s := range g.reads {
 		subjects = append(subjects, read(s)...)
@@ -141,7 +144,7 @@ func (t Topology) working(user string) (subjects []string) {
 
 func (t Topology) provisioning() []string {
 	// The first is asked before a bucket is made; what is restored is paused.
-	subjects := []string{"$JS.API.INFO", "$KV." + State + ".pause.*"}
+	subjects := []string{"$JS.API.INFO", StateSubject("pause.*")}
 	for _, s := range t.streamNames() {
 		for _, verb := range []string{"CREATE", "UPDATE", "SNAPSHOT", "RESTORE"} {
 			subjects = append(subjects, "$JS.API.STREAM."+verb+"."+s)
@@ -191,7 +194,7 @@ func account(c Consumer) []string {
 	if c.Config.Metadata["connection"] != "" {
 		durable = "*"
 	}
-	return []string{"$JS.API.STREAM.MSG.GET." + c.Stream, "$KV." + State + "." + AccountedKey(c.Stream, durable)}
+	return []string{"$JS.API.STREAM.MSG.GET." + c.Stream, StateSubject(AccountedKey(c.Stream, durable))}
 }
 
 // follow is to read a stream in order from some place on, through consumers that end with their reader.

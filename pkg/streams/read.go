@@ -45,8 +45,9 @@ func (b broker) Count(ctx context.Context, stream, filter string) (int, error) {
 	return Count(ctx, b.js, stream, filter)
 }
 
+// Newest returns the newest message of a subject, nil when there is none: as the stream's leader has it.
 func (b broker) Newest(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
-	return Newest(ctx, b.js, stream, subject)
+	return askLeader(ctx, b.js, stream, map[string]any{"last_by_subj": subject})
 }
 
 func (b broker) Purge(ctx context.Context, stream, filter string) error {
@@ -139,11 +140,7 @@ func Next(ctx context.Context, js jetstream.JetStream, stream, filter string, se
 	return askLeader(ctx, js, stream, map[string]any{"seq": max(sequence, 1), "next_by_subj": filter})
 }
 
-// Newest returns the newest message of a subject, nil when there is none: as the stream's leader has it.
-func Newest(ctx context.Context, js jetstream.JetStream, stream, subject string) (*jetstream.RawStreamMsg, error) {
-	return askLeader(ctx, js, stream, map[string]any{"last_by_subj": subject})
-}
-
+// askLeader returns the message that the request names, nil when there is none.
 func askLeader(ctx context.Context, js jetstream.JetStream, stream string, request map[string]any) (*jetstream.RawStreamMsg, error) {
 	body, err := json.Marshal(request)
 	if err != nil {

@@ -39,8 +39,7 @@ func (s simStore) replica(stream string) []brokermodel.Message {
 
 // Newest is the leader's answer, about the bucket.
 func (s simStore) Newest(_ context.Context, _, subject string) (*jetstream.RawStreamMsg, error) {
-	_, key, _ := strings.Cut(subject, streams.State+".")
-	v, found := s.w.state.values[key]
+	v, found := s.w.state.values[strings.TrimPrefix(subject, streams.StateSubject(""))]
 	if !found {
 		return nil, nil
 	}

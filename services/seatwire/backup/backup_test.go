@@ -90,7 +90,7 @@ func wantRestored(t *testing.T, js jetstream.JetStream, m Manifest, replicas int
 		t.Errorf("%d streams in the backup", len(m.Streams))
 	}
 	for _, s := range m.Streams {
-		if s.Name == stateStream { // the pause is written on top
+		if s.Name == streams.StateStream { // the pause is written on top
 			continue
 		}
 		have, err := js.Stream(t.Context(), s.Name)
@@ -250,7 +250,7 @@ func TestRestore_refusesWhatIsNotTheBackup(t *testing.T) {
 		if _, err := Restore(t.Context(), to, dir, 1, nil); err == nil {
 			t.Errorf("restored without %s", name)
 		}
-		if _, err := to.Stream(t.Context(), stateStream); !errors.Is(err, jetstream.ErrStreamNotFound) {
+		if _, err := to.Stream(t.Context(), streams.StateStream); !errors.Is(err, jetstream.ErrStreamNotFound) {
 			t.Errorf("%s: something was restored: %v", name, err)
 		}
 	}

@@ -33,9 +33,9 @@ func Restore(ctx context.Context, js jetstream.JetStream, dir string, replicas i
 	if err != nil {
 		return m, err
 	}
-	bucket, ok := m.stream(stateStream)
+	bucket, ok := m.stream(streams.StateStream)
 	if !ok {
-		return m, fmt.Errorf("the backup has no %s", stateStream)
+		return m, fmt.Errorf("the backup has no %s", streams.StateStream)
 	}
 	if err := wantNone(ctx, js, m); err != nil {
 		return m, err
@@ -50,7 +50,7 @@ func Restore(ctx context.Context, js jetstream.JetStream, dir string, replicas i
 		}
 	}
 	for _, s := range slices.Backward(m.Streams) {
-		if s.Name == stateStream {
+		if s.Name == streams.StateStream {
 			continue
 		}
 		if err := bring(ctx, js, s, dir, replicas); err != nil {

@@ -25,21 +25,18 @@ const (
 	tryEvery = 250 * time.Millisecond
 )
 
-// stateStream is the stream of the state bucket.
-const stateStream = "KV_" + streams.State
-
 // order is the order of the copies. An intake comes before what it feeds: what was acknowledged before its copy has left
 // its effect in a later one. The state comes before all that it names by number or sequence.
 var order = []string{
 	streams.Sync, streams.Deprovision, streams.Advisories,
-	stateStream, streams.Plans, streams.Owned,
+	streams.StateStream, streams.Plans, streams.Owned,
 	streams.Sweeps, streams.Fetched, streams.Normalized, streams.Swept,
 	streams.Ledger, streams.Outcomes, streams.DeadLetters,
 }
 
 // rewritten are the streams in which a document replaces its last version. The server copies what it finds on its way,
 // up to the last sequence at the beginning: a document that is replaced meanwhile is in no copy, and the copy is no good.
-var rewritten = []string{stateStream, streams.Ledger}
+var rewritten = []string{streams.StateStream, streams.Ledger}
 
 // still are the streams that must not lose a message between the beginning and their own copies, and those of them that
 // must not get one either: the state names plans and generations of owners, which are purged once it names others; and a
