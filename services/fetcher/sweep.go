@@ -72,9 +72,11 @@ func (l *lane) open(ctx context.Context) (*record, error) {
 	return r, err
 }
 
-// save writes the state. A conflict means that somebody else holds the lane now: stop, and let the broker decide.
+// save writes the state. A conflict means that somebody else holds the lane now: stop, and let the broker decide. It
+// waits for the answer even if ctx ends, for as long as any request to the broker: a write that is cut off may be stored
+// all the same, and the next one of ours would then be refused as somebody else's.
 func (l *lane) save(ctx context.Context, r *record) error {
-	revision, err := l.deps.State.Put(ctx, roster.SweepKey(l.connection.Name), r.Sweep, r.revision)
+	revision, err := l.deps.State.Put(context.WithoutCancel(ctx), roster.SweepKey(l.connection.Name), r.Sweep, r.revision)
 	if errors.Is(err, state.ErrConflict) {
 		return fault.New(fault.Transient, "lane-lost", "another replica goes on with this sweep").Because(err)
 	}
