@@ -71,7 +71,7 @@ simulate: ## random histories against the deciding code; HISTORIES=1000000 SEED=
 	GOGC=400 go test -count=1 -v -timeout 0 -run 'TestSimulation$$' ./services/deprovisioner -histories=$(HISTORIES) -sim-seed=$(SEED) | grep --line-buffered -E 'histories|FAIL|I-'
 	GOGC=400 go test -count=1 -v -timeout 0 -run 'TestSimulation$$' ./services/productiv-publisher -histories=$(HISTORIES) -sim-seed=$(SEED) | grep --line-buffered -E 'histories|FAIL|I-'
 
-mutants: ## plants 32 bugs, one at a time, and says which test caught each
+mutants: ## plants 35 bugs, one at a time, and says which test caught each
 	go test -count=1 -v -timeout 0 -run TestMutants ./services/seatwire/mutants -mutants | grep -vE '^(===|    --- )'
 
 bench: build ## the rates, each beside a peer in one run
