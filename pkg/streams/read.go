@@ -176,19 +176,6 @@ func askLeader(ctx context.Context, js jetstream.JetStream, stream string, reque
 	return &jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Sequence, Header: header, Data: m.Data, Time: m.Time}, nil
 }
 
-// Get returns the message of a subject that is a key, nil when there is none.
-func Get(ctx context.Context, js jetstream.JetStream, stream, subject string) (*jetstream.RawStreamMsg, error) {
-	return GetFrom(ctx, At(js), stream, subject)
-}
-
-// GetFrom is Get from a store.
-func GetFrom(ctx context.Context, s Store, stream, subject string) (*jetstream.RawStreamMsg, error) {
-	for msg, err := range s.Read(ctx, stream, subject, 1) {
-		return msg, err
-	}
-	return nil, nil
-}
-
 // Count returns how many messages of a stream match filter, as the stream's leader sees it.
 func Count(ctx context.Context, js jetstream.JetStream, stream, filter string) (int, error) {
 	s, err := js.Stream(ctx, stream)

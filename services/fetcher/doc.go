@@ -1,7 +1,7 @@
 // Package fetcher reads whole Pluralsight plans, page by page, and says when a reading is sound.
 //
 //	sync.requested ─▶ intake.go ─▶ sweep.accepted ─▶ sweep.go ─▶ users.fetched (pages) ─▶ users.swept (manifest)
-//	schedule.go ──┘                                  read.go · order.go · emit.go · checkpoint.go
+//	schedule.go ──┘                                  read.go · order.go · emit.go
 //
 // Intake takes requests from anybody and stores each identity once. The sweeps of one connection run one at a time
 // through a lane: a durable with one message in hand, plus compare-and-set state. A sweep answers every request that

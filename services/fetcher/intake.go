@@ -64,7 +64,7 @@ func acceptedSubject(connection string, event events.Event) string {
 
 // compare decides about a known identity: the same content is a repeat, absorbed; other content is an impostor.
 func (f *Fetcher) compare(ctx context.Context, subject string, again roster.AcceptedSync) error {
-	msg, err := streams.Get(ctx, f.deps.JS, streams.Sweeps, subject)
+	msg, err := streams.At(f.deps.JS).Newest(ctx, streams.Sweeps, subject)
 	if err != nil {
 		return err
 	}

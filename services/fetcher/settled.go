@@ -15,7 +15,7 @@ func (f *Fetcher) settled(ctx context.Context, d bus.Delivery, body []byte) (boo
 	if err != nil {
 		return false, nil
 	}
-	msg, err := streams.Get(ctx, f.deps.JS, streams.Sweeps, acceptedSubject(events.ConnectionOf(d.Subject), event))
+	msg, err := streams.At(f.deps.JS).Newest(ctx, streams.Sweeps, acceptedSubject(events.ConnectionOf(d.Subject), event))
 	return msg != nil, err
 }
 

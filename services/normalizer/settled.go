@@ -11,6 +11,6 @@ import (
 // settled reports whether a page is normalised.
 func (n *Normalizer) settled(ctx context.Context, d bus.Delivery, _ []byte) (bool, error) {
 	tokens := events.Tokens(streams.UsersFetchedSubject, d.Subject)
-	msg, err := streams.Get(ctx, n.deps.JS, streams.Normalized, events.Subject(streams.UsersNormalizedSubject, tokens...))
+	msg, err := streams.At(n.deps.JS).Newest(ctx, streams.Normalized, events.Subject(streams.UsersNormalizedSubject, tokens...))
 	return msg != nil, err
 }

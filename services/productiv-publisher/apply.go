@@ -205,7 +205,7 @@ func (t *turn) left(deleted entries) map[personKey]string {
 
 // sealed reads the bytes of one chunk.
 func (t *turn) sealed(ctx context.Context, plan roster.Plan, kind string, n int) ([]byte, error) {
-	msg, err := streams.GetFrom(ctx, t.deps.Streams, streams.Plans, chunkSubject(t.connection.Name, plan, kind, n))
+	msg, err := t.deps.Streams.Newest(ctx, streams.Plans, chunkSubject(t.connection.Name, plan, kind, n))
 	if err == nil && msg == nil {
 		err = fault.New(fault.Transient, "plan-unreadable", "chunk %s%d of plan %d is not there", kind, n, plan.No)
 	}

@@ -121,7 +121,7 @@ func (t *turn) decided(ctx context.Context, sweepID, hold string, body []byte) e
 // manifest reads a sweep's manifest back from the stream.
 func (t *turn) manifest(ctx context.Context, sweepID string) (m roster.Manifest, err error) {
 	subject := events.Subject(streams.UsersSweptSubject, t.connection.Name, sweepID)
-	msg, err := streams.GetFrom(ctx, t.deps.Streams, streams.Swept, subject)
+	msg, err := t.deps.Streams.Newest(ctx, streams.Swept, subject)
 	if err != nil {
 		return m, err
 	}

@@ -20,8 +20,7 @@ type simStore struct{ w *simWorld }
 func (s simStore) Read(_ context.Context, stream, filter string, sequence uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {
 	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
 		for _, m := range s.replica(stream) {
-			if m.Sequence >= sequence && matches(filter, m.Subject) &&
-				!yield(&jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Sequence, Header: m.Header, Data: m.Body}, nil) {
+			if m.Sequence >= sequence && matches(filter, m.Subject) && !yield(raw(m), nil) {
 				return
 			}
 		}
@@ -37,8 +36,11 @@ func (s simStore) replica(stream string) []brokermodel.Message {
 	return all
 }
 
-// Newest is the leader's answer, about the bucket.
-func (s simStore) Newest(_ context.Context, _, subject string) (*jetstream.RawStreamMsg, error) {
+// Newest is the leader's answer.
+func (s simStore) Newest(_ context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
+	if stream != streams.StateStream {
+		return newest(s.w.streams[stream].Messages(), subject), nil
+	}
 	v, found := s.w.state.values[strings.TrimPrefix(subject, streams.StateSubject(""))]
 	if !found {
 		return nil, nil
@@ -58,6 +60,20 @@ func (s simStore) Count(_ context.Context, stream, filter string) (n int, err er
 func (s simStore) Purge(_ context.Context, stream, filter string) error {
 	s.w.streams[stream].Purge(func(m brokermodel.Message) bool { return matches(filter, m.Subject) })
 	return nil
+}
+
+// newest is the last message of a subject.
+func newest(messages []brokermodel.Message, subject string) *jetstream.RawStreamMsg {
+	for _, m := range slices.Backward(messages) {
+		if m.Subject == subject {
+			return raw(m)
+		}
+	}
+	return nil
+}
+
+func raw(m brokermodel.Message) *jetstream.RawStreamMsg {
+	return &jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Sequence, Header: m.Header, Data: m.Body}
 }
 
 // matches compares a subject with a filter that may have a * for a token.

@@ -219,7 +219,7 @@ func TestReplay_refusesForeignSubjects(t *testing.T) {
 	for _, subject := range []string{"$JS.API.STREAM.DELETE.SEATWIRE_LEDGER", "seatwire.v1.ledger.request.acme.1", "seatwire.v1.deadletter.fetcher.acme", ""} {
 		w.publish("seatwire.v1.deadletter.fetcher.acme", "forged "+subject, nats.Header{"Seatwire-Dead-Subject": {subject}}, "")
 		row := w.deadLetters(1)[0]
-		letter, err := streams.Get(t.Context(), s.conn.JS(), streams.DeadLetters, "seatwire.v1.deadletter.fetcher.acme")
+		letter, err := streams.At(s.conn.JS()).Newest(t.Context(), streams.DeadLetters, "seatwire.v1.deadletter.fetcher.acme")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,5 +229,37 @@ func TestReplay_refusesForeignSubjects(t *testing.T) {
 		if code, done := w.counts("discard", "--all"); code != 0 || done.Discarded != 1 {
 			t.Errorf("%d not discarded: %+v", row.Sequence, done)
 		}
+	}
+}
+
+// Where a subject is a key, the original has to go before its replay is stored. A replica that lags does not have it,
+// which would look as if it had been replayed before, so none is asked.
+func TestReplay_asksTheLeader(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 1)
+	w.up()
+	js := w.open().conn.JS()
+	asked := make(chan *nats.Msg, 10)
+	for _, one := range []string{"", ".>"} {
+		if _, err := js.Conn().ChanSubscribe("$JS.API.DIRECT.GET."+streams.Swept+one, asked); err != nil {
+			t.Fatal(err)
+		}
+	}
+	subject := events.Subject(streams.UsersSweptSubject, "acme", "s")
+	w.publish(subject, "1", nil, "this is no manifest")
+	w.deadLetters(1)
+	original, err := streams.At(js).Newest(t.Context(), streams.Swept, subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, done := w.counts("replay", "--all"); code != 0 || done.Replayed != 1 {
+		t.Errorf("exit %d, %+v", code, done)
+	}
+	replayed, err := streams.At(js).Newest(t.Context(), streams.Swept, subject)
+	if err != nil || replayed.Sequence == original.Sequence {
+		t.Errorf("the original is there still: %v", err)
+	}
+	if len(asked) > 0 {
+		t.Errorf("%d requests to any replica", len(asked))
 	}
 }

@@ -98,12 +98,12 @@ func (s *session) clearEach(ctx context.Context, run *run, pace *rate.Limiter, s
 			done.Stopped = stop
 			return done, err
 		}
-		letter, err := stream.GetMsg(item, sequence)
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue // somebody discarded it, or it aged out
-		}
+		letter, err := streams.Next(item, s.conn.JS(), streams.DeadLetters, ">", sequence)
 		if err != nil {
 			return done, err
+		}
+		if letter == nil || letter.Sequence != sequence {
+			continue // somebody discarded it, or it aged out
 		}
 		failpoint.Hit(failpoint.R1)
 		if run.Verb == verbReplay {
@@ -189,9 +189,10 @@ func (s *session) replay(ctx context.Context, letter *jetstream.RawStreamMsg) (s
 	}
 }
 
-// makeRoom removes the original where its subject is a key. A stage that gave up on it does not come back to it.
+// makeRoom removes the original where its subject is a key: a stage that gave up on it does not come back to it. What
+// the leader does not have was replayed before; a replica that lags would say so of an original that is there.
 func (s *session) makeRoom(ctx context.Context, stream, subject, sequence string) error {
-	msg, err := streams.Get(ctx, s.conn.JS(), stream, subject)
+	msg, err := streams.At(s.conn.JS()).Newest(ctx, stream, subject)
 	if err != nil || msg == nil || strconv.FormatUint(msg.Sequence, 10) != sequence {
 		return err
 	}
