@@ -96,7 +96,7 @@ func (l *Ledger) Show(ctx context.Context, batchID string) (Batch, error) {
 		return Batch{}, ErrUnknownBatch
 	}
 	var b Batch
-	msg, err := streams.Last(ctx, l.js, streams.Ledger, BatchSubject("*", batchID))
+	msg, err := streams.At(l.js).Newest(ctx, streams.Ledger, BatchSubject("*", batchID))
 	switch {
 	case err != nil:
 		return b, fault.New(fault.Transient, "ledger-unreadable", "read batch %s", batchID).Because(err)

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/seatwire/seatwire/pkg/fault"
 	"github.com/seatwire/seatwire/pkg/streams"
 )
@@ -24,15 +22,9 @@ func SetPaused(ctx context.Context, s *Store, connection string, paused bool, at
 	return s.set(ctx, pauseKey(connection), Pause{Paused: paused, At: at})
 }
 
-// leader reads the newest message of a subject as the stream's leader has it; streams.At is one.
-type leader interface {
-	Newest(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error)
-}
-
 // Paused reports whether removals are stopped. When that cannot be read the answer is yes, with the error: a switch
-// that cannot be read must not let a removal through. It asks the leader, because a replica that lags behind does not
-// know yet what a person was told is done.
-func Paused(ctx context.Context, l leader, connection string) (bool, error) {
+// that cannot be read must not let a removal through.
+func Paused(ctx context.Context, l Leader, connection string) (bool, error) {
 	key := pauseKey(connection)
 	msg, err := l.Newest(ctx, streams.StateStream, streams.StateSubject(key))
 	if err != nil || msg == nil {

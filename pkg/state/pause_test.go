@@ -40,8 +40,9 @@ func TestPaused_byAnythingThatIsNoDecision(t *testing.T) {
 	}
 }
 
-// A replica that lags behind does not know yet what a person was told is done, so none is asked.
-func TestPaused_asksTheLeader(t *testing.T) {
+// A replica that lags behind does not know yet what a person was told is done, so none is asked; nor for what lanes
+// decide by.
+func TestGet_asksTheLeader(t *testing.T) {
 	t.Parallel()
 	js := natstest.Run(t).JetStream(t)
 	s := open(t, js)
@@ -54,6 +55,9 @@ func TestPaused_asksTheLeader(t *testing.T) {
 	}
 	if is, err := state.Paused(t.Context(), streams.At(js), "acme"); !is || err != nil {
 		t.Errorf("%v, %v", is, err)
+	}
+	if revision, err := s.Get(t.Context(), "pause.acme", &state.Pause{}); revision == 0 || err != nil {
+		t.Errorf("%d, %v", revision, err)
 	}
 	if err := js.Conn().Flush(); err != nil {
 		t.Fatal(err)

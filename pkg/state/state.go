@@ -2,6 +2,7 @@
 //
 // A value is written only over the revision that was read. The loser of a race gets ErrConflict and must read
 // again before it does anything else: this is what makes a lane safe when two processes believe they hold it.
+// It is read from the leader: some decide by what a value does not say, and write nothing.
 // Nothing is ever deleted: on a single node a deleted value can come back after a crash, so an end is a value too.
 package state
 
@@ -14,13 +15,25 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/seatwire/seatwire/pkg/fault"
+	"github.com/seatwire/seatwire/pkg/streams"
 )
 
 // ErrConflict says that somebody else wrote the key since it was read.
 var ErrConflict = errors.New("state: written by somebody else since it was read")
 
 // Store is one bucket.
-type Store struct{ kv jetstream.KeyValue }
+type Store struct {
+	kv   jetstream.KeyValue
+	read Leader
+}
+
+// Leader reads the newest message of a subject as the stream's leader has it, nil when there is none; streams.At is one.
+type Leader interface {
+	Newest(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error)
+}
+
+// New returns the store of a bucket, which read reads.
+func New(kv jetstream.KeyValue, read Leader) *Store { return &Store{kv, read} }
 
 // Open binds the bucket, which must exist.
 func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Store, error) {
@@ -28,23 +41,25 @@ func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Store, e
 	if err != nil {
 		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
 	}
-	return &Store{kv: kv}, nil
+	return New(kv, streams.At(js)), nil
 }
 
-// Get reads key into out and returns the revision to write over. A key that was never written leaves out as it is
-// and returns revision 0.
+// Get reads key into out and returns the revision to write over. A key that was never written, or was deleted, leaves
+// out as it is; without any trace of it the revision is 0.
 func (s *Store) Get(ctx context.Context, key string, out any) (revision uint64, err error) {
-	entry, err := s.kv.Get(ctx, key)
+	msg, err := s.read.Newest(ctx, "KV_"+s.kv.Bucket(), "$KV."+s.kv.Bucket()+"."+key)
 	switch {
-	case errors.Is(err, jetstream.ErrKeyNotFound):
-		return 0, nil
 	case err != nil:
 		return 0, fault.New(fault.Transient, "state-unreadable", "read %s", key).Because(err)
+	case msg == nil:
+		return 0, nil
+	case len(msg.Data) == 0: // somebody deleted it
+		return msg.Sequence, nil
 	}
-	if err := json.Unmarshal(entry.Value(), out); err != nil {
+	if err := json.Unmarshal(msg.Data, out); err != nil {
 		return 0, fault.New(fault.Permanent, "state-corrupt", "key %s is not what this version writes", key).Because(err)
 	}
-	return entry.Revision(), nil
+	return msg.Sequence, nil
 }
 
 // Put writes value over the revision that was read, 0 for a new key, and returns the new revision. The error is

@@ -83,6 +83,28 @@ func TestStore(t *testing.T) {
 		}
 	})
 
+	t.Run("a value that an operator deleted is as if it were new", func(t *testing.T) {
+		written, err := s.Put(ctx, "deleted", counter{N: 1}, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kv, err := js.KeyValue(ctx, bucket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := kv.Delete(ctx, "deleted"); err != nil {
+			t.Fatal(err)
+		}
+		c := counter{N: 7}
+		revision, err := s.Get(ctx, "deleted", &c)
+		if revision <= written || err != nil || c.N != 7 {
+			t.Errorf("%d after %d, %v, %+v", revision, written, err, c)
+		}
+		if _, err := s.Put(ctx, "deleted", c, revision); err != nil {
+			t.Error(err)
+		}
+	})
+
 	t.Run("a value that this version does not write", func(t *testing.T) {
 		kv, err := js.KeyValue(ctx, bucket)
 		if err != nil {

@@ -20,8 +20,10 @@ const (
 	// readBatch and readBytes bound what one read request may leave in memory.
 	readBatch = 64
 	readBytes = 4 << 20
-	// readTimeout is for one read request.
+	// readTimeout is for one read request, askTimeout for one that has one message for an answer: as long as the client
+	// gives any other question of one answer.
 	readTimeout = 10 * time.Second
+	askTimeout  = 5 * time.Second
 )
 
 // Store is what a stage asks of streams that others fill; At is the broker's.
@@ -29,7 +31,7 @@ type Store interface {
 	Read(ctx context.Context, stream, filter string, sequence uint64) iter.Seq2[*jetstream.RawStreamMsg, error]
 	Count(ctx context.Context, stream, filter string) (int, error)
 	Purge(ctx context.Context, stream, filter string) error
-	Newest(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error)
+	Newest(ctx context.Context, stream, filter string) (*jetstream.RawStreamMsg, error)
 }
 
 type broker struct{ js jetstream.JetStream }
@@ -45,9 +47,9 @@ func (b broker) Count(ctx context.Context, stream, filter string) (int, error) {
 	return Count(ctx, b.js, stream, filter)
 }
 
-// Newest returns the newest message of a subject, nil when there is none: as the stream's leader has it.
-func (b broker) Newest(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
-	return askLeader(ctx, b.js, stream, map[string]any{"last_by_subj": subject})
+// Newest returns the newest message whose subject matches filter, nil when there is none: as the stream's leader has it.
+func (b broker) Newest(ctx context.Context, stream, filter string) (*jetstream.RawStreamMsg, error) {
+	return askLeader(ctx, b.js, stream, map[string]any{"last_by_subj": filter})
 }
 
 func (b broker) Purge(ctx context.Context, stream, filter string) error {
@@ -146,7 +148,7 @@ func askLeader(ctx context.Context, js jetstream.JetStream, stream string, reque
 	if err != nil {
 		return nil, fmt.Errorf("read %s: %w", stream, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	answer, err := js.Conn().RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
 	if err != nil {
@@ -191,22 +193,6 @@ func Count(ctx context.Context, js jetstream.JetStream, stream, filter string) (
 		total += int(n)
 	}
 	return total, nil
-}
-
-// Last returns the newest message whose subject matches filter, nil when there is none.
-func Last(ctx context.Context, js jetstream.JetStream, stream, filter string) (*jetstream.RawStreamMsg, error) {
-	s, err := js.Stream(ctx, stream)
-	if err != nil {
-		return nil, fmt.Errorf("last of %s: %w", stream, err)
-	}
-	msg, err := s.GetLastMsgForSubject(ctx, filter)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("last of %s: %w", stream, err)
-	}
-	return msg, nil
 }
 
 // LastOf returns the newest messages of some subjects, by subject, as one replica has them at one moment; those without

@@ -105,11 +105,11 @@ func TestRead(t *testing.T) {
 		}
 	})
 	t.Run("the last", func(t *testing.T) {
-		msg, err := streams.Last(t.Context(), js, "S", "s.even")
+		msg, err := streams.At(js).Newest(t.Context(), "S", "s.even")
 		if err != nil || string(msg.Data) != fmt.Sprint(n-2) {
 			t.Errorf("%v, %v", msg, err)
 		}
-		if msg, err := streams.Last(t.Context(), js, "S", "s.none"); msg != nil || err != nil {
+		if msg, err := streams.At(js).Newest(t.Context(), "S", "s.none"); msg != nil || err != nil {
 			t.Errorf("%v, %v", msg, err)
 		}
 	})
@@ -128,7 +128,7 @@ func TestRead_ofAStreamThatIsNotThere(t *testing.T) {
 	if _, err := streams.Count(t.Context(), js, "NOWHERE", ">"); err == nil {
 		t.Error("counted as an empty one")
 	}
-	if _, err := streams.Last(t.Context(), js, "NOWHERE", ">"); err == nil {
+	if _, err := streams.At(js).Newest(t.Context(), "NOWHERE", ">"); err == nil {
 		t.Error("its last is nothing")
 	}
 }

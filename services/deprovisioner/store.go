@@ -187,10 +187,9 @@ func isConflict(err error) bool {
 	return false
 }
 
-// lastDocument reads the newest document of a subject into out, and returns its sequence; 0 when there is none. On a
-// cluster the answer may lag a moment; who writes upon it does so under the sequence it gives.
+// lastDocument reads the newest document of a subject into out, and returns its sequence; 0 when there is none.
 func lastDocument(ctx context.Context, js jetstream.JetStream, subject string, out any) (uint64, error) {
-	msg, err := streams.Last(ctx, js, streams.Ledger, subject)
+	msg, err := streams.At(js).Newest(ctx, streams.Ledger, subject)
 	if err != nil {
 		return 0, fault.New(fault.Transient, "ledger-unreadable", "read the ledger").Because(err)
 	}

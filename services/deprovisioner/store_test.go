@@ -46,7 +46,7 @@ func TestLostLaneWritesNothing(t *testing.T) {
 		t.Fatalf("%d documents written: %v", len(written), err)
 	}
 	for subject, sequence := range written {
-		msg, err := streams.Last(t.Context(), w.js, streams.Ledger, subject)
+		msg, err := streams.At(w.js).Newest(t.Context(), streams.Ledger, subject)
 		if err != nil || msg == nil || msg.Sequence != sequence {
 			t.Fatalf("%s is not at %d (%v)", subject, sequence, err)
 		}

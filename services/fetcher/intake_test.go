@@ -164,7 +164,7 @@ func TestFetcher_runs(t *testing.T) {
 		t.Error(err)
 	}
 	g.whole(g.only(), v)
-	msg, err := streams.Last(t.Context(), g.conn.JS(), streams.DeadLetters, ">")
+	msg, err := streams.At(g.conn.JS()).Newest(t.Context(), streams.DeadLetters, ">")
 	if err != nil || msg.Header.Get(bus.HeaderDeadReason) != "undecodable" {
 		t.Errorf("%v, %v", msg, err)
 	}

@@ -99,7 +99,7 @@ func TestRequest_ofOneSlotIsAcceptedOnce(t *testing.T) {
 		if err := f.request(t.Context(), acme, "slot-1"); err != nil {
 			t.Fatal(err)
 		}
-		msg, err := streams.Last(t.Context(), g.conn.JS(), streams.Sync, events.Subject(events.SyncRequestedSubject, acme))
+		msg, err := streams.At(g.conn.JS()).Newest(t.Context(), streams.Sync, events.Subject(events.SyncRequestedSubject, acme))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -90,7 +90,7 @@ func (l *lane) save(ctx context.Context, r *record) error {
 // behind says is the last.
 func (l *lane) begin(ctx context.Context, r *record, delivered uint64) error {
 	filter := events.Subject(streams.SweepAcceptedSubject, l.connection.Name, "*")
-	last, err := streams.Last(ctx, l.deps.JS, streams.Sweeps, filter)
+	last, err := streams.At(l.deps.JS).Newest(ctx, streams.Sweeps, filter)
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func TestNormalizer_runs(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	msg, err := streams.Last(t.Context(), conn.JS(), streams.Normalized, events.Subject(streams.UsersNormalizedSubject, "acme", "sweep", roster.PageToken(7, 1)))
+	msg, err := streams.At(conn.JS()).Newest(t.Context(), streams.Normalized, events.Subject(streams.UsersNormalizedSubject, "acme", "sweep", roster.PageToken(7, 1)))
 	if err != nil || msg == nil {
 		t.Fatalf("%v, %v", msg, err)
 	}

@@ -102,38 +102,14 @@ type simValue struct {
 	revision uint64
 }
 
-// simJS opens the bucket, for a process or for nobody.
-type simJS struct {
-	jetstream.JetStream
-	state *simState
-	p     *process
-}
-
-func (j simJS) KeyValue(context.Context, string) (jetstream.KeyValue, error) {
-	return simKV{state: j.state, p: j.p}, nil
-}
-
+// simKV writes to the bucket, for a process or for nobody.
 type simKV struct {
 	jetstream.KeyValue
 	state *simState
 	p     *process
 }
 
-type simEntry struct {
-	jetstream.KeyValueEntry
-	v simValue
-}
-
-func (e simEntry) Value() []byte    { return e.v.body }
-func (e simEntry) Revision() uint64 { return e.v.revision }
-
-func (k simKV) Get(_ context.Context, key string) (jetstream.KeyValueEntry, error) {
-	v, ok := k.state.values[key]
-	if !ok {
-		return nil, jetstream.ErrKeyNotFound
-	}
-	return simEntry{v: v}, nil
-}
+func (simKV) Bucket() string { return streams.State }
 
 func (k simKV) Put(ctx context.Context, key string, value []byte) (uint64, error) {
 	return k.Update(ctx, key, value, k.state.values[key].revision)

@@ -59,10 +59,7 @@ type process struct {
 
 func (p *process) lane() *lane {
 	w := p.w
-	store, err := state.Open(context.Background(), simJS{state: &w.state, p: p}, streams.State)
-	if err != nil {
-		simulation.Violated("I-25", "open: %v", err)
-	}
+	store := state.New(simKV{state: &w.state, p: p}, simStore{w})
 	l := &lane{connection: w.c, maxStalls: 3, deps: Deps{
 		Log: slog.New(slog.DiscardHandler), Streams: simStore{w}, Publisher: p, State: store, Now: time.Now,
 	}}

@@ -223,10 +223,4 @@ func (w *simWorld) pause(paused bool) {
 }
 
 // store0 is the state without any process around it.
-func (w *simWorld) store0() *state.Store {
-	s, err := state.Open(context.Background(), simJS{state: &w.state}, streams.State)
-	if err != nil {
-		simulation.Violated("I-25", "open: %v", err)
-	}
-	return s
-}
+func (w *simWorld) store0() *state.Store { return state.New(simKV{state: &w.state}, simStore{w}) }

@@ -215,8 +215,8 @@ var table = []mutant{
 	{
 		name: "a pause that any replica answers for", invariant: "I-02",
 		edits: []edit{{"pkg/streams/read.go",
-			"	return askLeader(ctx, b.js, stream, map[string]any{\"last_by_subj\": subject})\n",
-			"	s, err := b.js.Stream(ctx, stream)\n	if err != nil {\n		return nil, err\n	}\n	return s.GetLastMsgForSubject(ctx, subject)\n"}},
-		dir: "pkg/state", judge: "TestPaused_asksTheLeader",
+			"	return askLeader(ctx, b.js, stream, map[string]any{\"last_by_subj\": filter})\n",
+			"	s, err := b.js.Stream(ctx, stream)\n	if err != nil {\n		return nil, err\n	}\n	return s.GetLastMsgForSubject(ctx, filter)\n"}},
+		dir: "pkg/state", judge: "TestGet_asksTheLeader",
 	},
 }
