@@ -26,7 +26,7 @@ const (
 	LedgerDecisionSubject = LedgerSubject + ".decision" // connection, batch, hold
 	LedgerSpentSubject    = LedgerSubject + ".spent"    // connection
 	LedgerToldSubject     = LedgerSubject + ".told"     // connection
-	LedgerLaneSubject     = LedgerSubject + ".lane"     // connection
+	LedgerLaneSubject     = LedgerSubject + ".lane"     // connection; and "mark" for the mark of who has the lane
 )
 
 // BeatSubject is where the deprovisioner's replicas say that they are alive. No stream holds it: a beat is only worth

@@ -63,7 +63,7 @@ var grants = map[string]grant{
 	Deprovisioner: {
 		publishes: []string{
 			LedgerRequestSubject + ".*.*", LedgerCancelSubject + ".*.*", LedgerBatchSubject + ".*.*", LedgerSpentSubject + ".*",
-			LedgerToldSubject + ".*", LedgerLaneSubject + ".*", BeatSubject + ".*",
+			LedgerToldSubject + ".*", LedgerLaneSubject + ".*", LedgerLaneSubject + ".*.mark", BeatSubject + ".*",
 			events.DeprovisionProgressedSubject + ".*.*", events.DeprovisionSettledSubject + ".*.*",
 		},
 		reads:   []string{StateStream, Ledger, Outcomes},

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"math"
 	"slices"
 
 	"github.com/seatwire/seatwire/pkg/deprovision"
@@ -75,7 +76,8 @@ func (w *world) write(subject string, doc any) {
 	w.feed = append(w.feed, w.ledger.docs[w.ledger.at[subject]])
 }
 
-// ledgerFrom is the feed that a new holder reads: everything from the floor, and its own claim at the end.
+// ledgerFrom is the feed that a new holder reads: everything from the floor, and its own mark at the end, wherever that
+// will be.
 func (w *world) ledgerFrom(floor, fence uint64) *feed {
 	var docs []document
 	for _, d := range w.ledger.docs {
@@ -88,7 +90,7 @@ func (w *world) ledgerFrom(floor, fence uint64) *feed {
 	for _, d := range docs {
 		f.documents <- d
 	}
-	f.documents <- document{subject: laneSubject("acme"), sequence: fence, document: holder{}}
+	f.documents <- document{subject: markSubject("acme"), sequence: math.MaxUint64, document: mark{}}
 	return f
 }
 

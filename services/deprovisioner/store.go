@@ -50,6 +50,10 @@ func laneSubject(connection string) string {
 	return events.Subject(streams.LedgerLaneSubject, connection)
 }
 
+func markSubject(connection string) string {
+	return events.Subject(streams.LedgerLaneSubject, connection, "mark")
+}
+
 // fencedStore writes a connection's documents, each write under the condition that the lane is still ours: the
 // broker compares the sequence of the lane's own document with the fence. Who was frozen and woke up too late can
 // read as much as he likes and writes nothing.

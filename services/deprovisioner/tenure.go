@@ -110,10 +110,14 @@ func (t *tenure) recall(ctx context.Context) error {
 	return t.teller.recall(ctx, t.told.Outcome)
 }
 
-// load reads everything from the floor to our own claim, which is the end of what earlier holders could write.
+// load reads everything from the floor to our own mark, which is beyond what earlier holders could write.
 func (t *tenure) load(ctx context.Context, feed *feed) (effects, error) {
 	var c contents
 	var untold []*nats.Msg
+	end, err := t.mark(ctx)
+	if err != nil {
+		return effects{}, err
+	}
 	if _, err := t.store.last(ctx, spentSubject(t.rules.connection), &c.spent, t.newest); err != nil {
 		return effects{}, err
 	}
@@ -122,7 +126,7 @@ func (t *tenure) load(ctx context.Context, feed *feed) (effects, error) {
 		if err != nil {
 			return effects{}, err
 		}
-		if d.sequence >= t.fence {
+		if d.sequence >= end {
 			break
 		}
 		switch doc := d.document.(type) {
@@ -156,9 +160,17 @@ func (t *tenure) load(ctx context.Context, feed *feed) (effects, error) {
 		return effects{}, err
 	}
 	t.teller.known = nil
-	t.told.Ledger = max(t.told.Ledger, t.fence)
+	t.told.Ledger = max(t.told.Ledger, end)
 	t.log.Info("lane taken", "connection", t.rules.connection, "requests", len(c.requests), "batches", len(c.batches))
 	return t.book.load(c, t.vendor.now()), nil
+}
+
+// mark writes our mark and returns where it is.
+func (t *tenure) mark(ctx context.Context) (uint64, error) {
+	subject := markSubject(t.rules.connection)
+	written, err := t.store.commit(ctx, []save{{subject, mark{}}})
+	t.know(place{subject, written[subject]})
+	return written[subject], err
 }
 
 // over reports whether a waiting cancel's request has settled. Requests that are open are the book's to know.
@@ -267,7 +279,7 @@ func (t *tenure) takeDocument(ctx context.Context, d document) (input, []*nats.M
 		return withdrawn{doc, over}, nil, err
 	case deprovision.Decision:
 		return decided{doc}, nil, nil
-	case holder:
+	case mark:
 		return nil, nil, errLaneLost
 	}
 	return nil, nil, nil
