@@ -25,7 +25,7 @@ var services = []string{streams.Fetcher, streams.Normalizer, streams.Publisher, 
 
 const (
 	// startLimit is for a process to become ready, drainLimit for it to end, on a machine that is busy.
-	startLimit = 2 * time.Minute
+	startLimit = 5 * time.Minute
 	drainLimit = 30 * time.Second
 	// syncLimit is for a request to be answered, whatever strikes meanwhile: several take-overs of 20 s.
 	syncLimit = 3 * time.Minute
