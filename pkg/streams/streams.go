@@ -35,6 +35,8 @@ const (
 	// The broker's codes for a store that is too small.
 	codeInsufficientStorage   = jetstream.ErrorCode(10047)
 	codeInsufficientResources = jetstream.ErrorCode(10023)
+	// codeNoPeers is the answer of a cluster without enough nodes.
+	codeNoPeers = jetstream.ErrorCode(10005)
 
 	// consumersAtOnce is how many consumers are looked at or declared at the same time.
 	consumersAtOnce = 16
@@ -190,7 +192,7 @@ func agreesConsumer(have, want jetstream.ConsumerConfig) bool {
 
 // settle repeats an idempotent declaration with short attempts until it is answered.
 func settle(ctx context.Context, what string, declare func(context.Context) error) error {
-	for {
+	for began := time.Now(); ; {
 		attempt, cancel := context.WithTimeout(ctx, requestTimeout)
 		err := declare(attempt)
 		cancel()
@@ -200,7 +202,7 @@ func settle(ctx context.Context, what string, declare func(context.Context) erro
 		case ctx.Err() != nil:
 			return fmt.Errorf("declare %s: %w", what, context.Cause(ctx))
 		case !errors.Is(err, context.DeadlineExceeded):
-			if err := refusal(what, err); err != nil {
+			if err := refusal(what, err, time.Since(began)); err != nil {
 				return err
 			}
 			select {
@@ -211,8 +213,12 @@ func settle(ctx context.Context, what string, declare func(context.Context) erro
 	}
 }
 
-// refusal returns the error of a broker that will not change its mind, nil when asking again may help.
-func refusal(what string, err error) error {
+// gathering is how long a cluster that starts may take to find its nodes. Until then it has too few for a stream.
+const gathering = time.Minute
+
+// refusal returns the error of a broker that will not change its mind, nil when asking again may help; asked is for how
+// long it was asked.
+func refusal(what string, err error, asked time.Duration) error {
 	api, ok := errors.AsType[*jetstream.APIError](err)
 	switch {
 	case !ok:
@@ -220,6 +226,8 @@ func refusal(what string, err error) error {
 	case api.ErrorCode == codeInsufficientStorage || api.ErrorCode == codeInsufficientResources:
 		return fault.New(fault.Permanent, "broker-too-small",
 			"NATS has no room for %s; the streams together want 10 GiB: give JetStream a larger max_file_store", what).Because(err)
+	case api.ErrorCode == codeNoPeers && asked < gathering:
+		return nil
 	case api.Code < 500:
 		return fault.New(fault.Permanent, "broker-refuses", "NATS refuses %s: code %d", what, api.ErrorCode).Because(err)
 	default:
