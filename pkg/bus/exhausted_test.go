@@ -12,6 +12,7 @@ import (
 
 	"github.com/seatwire/seatwire/pkg/natstest"
 	"github.com/seatwire/seatwire/pkg/state"
+	"github.com/seatwire/seatwire/pkg/streams"
 )
 
 // limited makes the durable give up after n deliveries.
@@ -285,10 +286,10 @@ func TestSweep_busyDurable(t *testing.T) {
 func TestSweep_goesOnAtItsMark(t *testing.T) {
 	t.Parallel()
 	r := newSwept(t)
-	if _, err := r.js.CreateKeyValue(context.Background(), jetstream.KeyValueConfig{Bucket: "S"}); err != nil {
+	if _, err := r.js.CreateKeyValue(context.Background(), jetstream.KeyValueConfig{Bucket: streams.State}); err != nil {
 		t.Fatal(err)
 	}
-	store, err := state.Open(context.Background(), r.js, "S")
+	store, err := state.Open(context.Background(), r.js)
 	if err != nil {
 		t.Fatal(err)
 	}

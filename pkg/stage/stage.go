@@ -84,7 +84,7 @@ func (s *Stage) prepare(ctx context.Context) (err error) {
 	if err := s.declare(ctx); err != nil {
 		return err
 	}
-	if s.State, err = state.Open(ctx, s.JS(), streams.State); err != nil {
+	if s.State, err = state.Open(ctx, s.JS()); err != nil {
 		return err
 	}
 	s.startClock(ctx)

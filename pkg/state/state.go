@@ -1,4 +1,4 @@
-// Package state is small durable state under compare-and-set: one JSON document per key of a key-value bucket.
+// Package state is small durable state under compare-and-set: one JSON document per key of the state bucket.
 //
 // A value is written only over the revision that was read. The loser of a race gets ErrConflict and must read
 // again before it does anything else: this is what makes a lane safe when two processes believe they hold it.
@@ -21,7 +21,7 @@ import (
 // ErrConflict says that somebody else wrote the key since it was read.
 var ErrConflict = errors.New("state: written by somebody else since it was read")
 
-// Store is one bucket.
+// Store is the state bucket.
 type Store struct {
 	kv   jetstream.KeyValue
 	read Leader
@@ -32,14 +32,14 @@ type Leader interface {
 	Newest(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error)
 }
 
-// New returns the store of a bucket, which read reads.
+// New returns a store that writes to kv and reads through read.
 func New(kv jetstream.KeyValue, read Leader) *Store { return &Store{kv, read} }
 
 // Open binds the bucket, which must exist.
-func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Store, error) {
-	kv, err := js.KeyValue(ctx, bucket)
+func Open(ctx context.Context, js jetstream.JetStream) (*Store, error) {
+	kv, err := js.KeyValue(ctx, streams.State)
 	if err != nil {
-		return nil, fmt.Errorf("open bucket %s: %w", bucket, err)
+		return nil, fmt.Errorf("open bucket %s: %w", streams.State, err)
 	}
 	return New(kv, streams.At(js)), nil
 }
@@ -47,7 +47,7 @@ func Open(ctx context.Context, js jetstream.JetStream, bucket string) (*Store, e
 // Get reads key into out and returns the revision to write over. A key that was never written, or was deleted, leaves
 // out as it is; without any trace of it the revision is 0.
 func (s *Store) Get(ctx context.Context, key string, out any) (revision uint64, err error) {
-	msg, err := s.read.Newest(ctx, "KV_"+s.kv.Bucket(), "$KV."+s.kv.Bucket()+"."+key)
+	msg, err := s.read.Newest(ctx, streams.StateStream, streams.StateSubject(key))
 	switch {
 	case err != nil:
 		return 0, fault.New(fault.Transient, "state-unreadable", "read %s", key).Because(err)

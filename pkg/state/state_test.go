@@ -29,7 +29,7 @@ func open(t *testing.T, js jetstream.JetStream) *state.Store {
 	if _, err := js.CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: bucket}); err != nil {
 		t.Fatal(err)
 	}
-	s, err := state.Open(t.Context(), js, bucket)
+	s, err := state.Open(t.Context(), js)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,7 +121,7 @@ func TestStore(t *testing.T) {
 	})
 
 	t.Run("a bucket that is not there is an error, not an empty one", func(t *testing.T) {
-		if _, err := state.Open(ctx, js, "NOWHERE"); err == nil {
+		if _, err := state.Open(ctx, natstest.Run(t).JetStream(t)); err == nil {
 			t.Error("opened")
 		}
 	})

@@ -41,6 +41,14 @@ type feed struct {
 // mark is what a holder writes before it loads, under the lane's fence. The lane's own document is not in the feed.
 type mark struct{}
 
+// mark writes ours and returns where it is.
+func (t *tenure) mark(ctx context.Context) (uint64, error) {
+	subject := markSubject(t.rules.connection)
+	written, err := t.store.commit(ctx, []save{{subject, mark{}}})
+	t.know(place{subject, written[subject]})
+	return written[subject], err
+}
+
 // openFeed starts reading at the floor.
 func (t *tenure) openFeed(ctx context.Context) (*feed, error) {
 	c := t.rules.connection

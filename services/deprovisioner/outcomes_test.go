@@ -14,7 +14,6 @@ import (
 	"github.com/seatwire/seatwire/pkg/deprovision"
 	"github.com/seatwire/seatwire/pkg/events"
 	"github.com/seatwire/seatwire/pkg/state"
-	"github.com/seatwire/seatwire/pkg/streams"
 )
 
 func TestEveryRefusalHasItsReason(t *testing.T) {
@@ -186,7 +185,7 @@ func TestCancelsBeforeAfterAndTooLate(t *testing.T) {
 func TestPauseStopsSendingAndResumeLetsItGoOn(t *testing.T) {
 	t.Parallel()
 	w := newTown(t, 1, func(*config.Deprovision) {})
-	store, err := state.Open(t.Context(), w.js, streams.State)
+	store, err := state.Open(t.Context(), w.js)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -165,14 +165,6 @@ func (t *tenure) load(ctx context.Context, feed *feed) (effects, error) {
 	return t.book.load(c, t.vendor.now()), nil
 }
 
-// mark writes our mark and returns where it is.
-func (t *tenure) mark(ctx context.Context) (uint64, error) {
-	subject := markSubject(t.rules.connection)
-	written, err := t.store.commit(ctx, []save{{subject, mark{}}})
-	t.know(place{subject, written[subject]})
-	return written[subject], err
-}
-
 // over reports whether a waiting cancel's request has settled. Requests that are open are the book's to know.
 func (t *tenure) over(ctx context.Context, c deprovision.Cancel) (bool, error) {
 	if c.State != deprovision.CancelWaiting || t.book.open[c.Target] != nil {

@@ -58,7 +58,7 @@ func newGround(t *testing.T) *ground {
 	if err := streams.Ensure(ctx, conn.JS(), streams.For(g.cfg)); err != nil {
 		t.Fatal(err)
 	}
-	if g.store, err = state.Open(ctx, conn.JS(), streams.State); err != nil {
+	if g.store, err = state.Open(ctx, conn.JS()); err != nil {
 		t.Fatal(err)
 	}
 	return g

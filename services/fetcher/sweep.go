@@ -86,8 +86,8 @@ func (l *lane) save(ctx context.Context, r *record) error {
 	return err
 }
 
-// begin opens a sweep for every request that waits now: the delivered one at least, whatever a replica that lags
-// behind says is the last.
+// begin opens a sweep for every request that waits now: the delivered one at least, whatever a leader that was cut off
+// says is the last.
 func (l *lane) begin(ctx context.Context, r *record, delivered uint64) error {
 	filter := events.Subject(streams.SweepAcceptedSubject, l.connection.Name, "*")
 	last, err := streams.At(l.deps.JS).Newest(ctx, streams.Sweeps, filter)

@@ -108,7 +108,7 @@ func (ours) Renew(context.Context) error { return nil }
 // lane is the publisher as a newly started process has it.
 func (w *world) lane() *lane {
 	w.t.Helper()
-	store, err := state.Open(w.t.Context(), w.dies.js(w.js), streams.State)
+	store, err := state.Open(w.t.Context(), w.dies.js(w.js))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -37,15 +37,15 @@ func (s simStore) replica(stream string) []brokermodel.Message {
 }
 
 // Newest is the leader's answer.
-func (s simStore) Newest(_ context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
+func (s simStore) Newest(_ context.Context, stream, filter string) (*jetstream.RawStreamMsg, error) {
 	if stream != streams.StateStream {
-		return newest(s.w.streams[stream].Messages(), subject), nil
+		return newest(s.w.streams[stream].Messages(), filter), nil
 	}
-	v, found := s.w.state.values[strings.TrimPrefix(subject, streams.StateSubject(""))]
+	v, found := s.w.state.values[strings.TrimPrefix(filter, streams.StateSubject(""))]
 	if !found {
 		return nil, nil
 	}
-	return &jetstream.RawStreamMsg{Subject: subject, Sequence: v.revision, Data: v.body}, nil
+	return &jetstream.RawStreamMsg{Subject: filter, Sequence: v.revision, Data: v.body}, nil
 }
 
 func (s simStore) Count(_ context.Context, stream, filter string) (n int, err error) {
@@ -62,10 +62,10 @@ func (s simStore) Purge(_ context.Context, stream, filter string) error {
 	return nil
 }
 
-// newest is the last message of a subject.
-func newest(messages []brokermodel.Message, subject string) *jetstream.RawStreamMsg {
+// newest is the last message whose subject matches filter.
+func newest(messages []brokermodel.Message, filter string) *jetstream.RawStreamMsg {
 	for _, m := range slices.Backward(messages) {
-		if m.Subject == subject {
+		if matches(filter, m.Subject) {
 			return raw(m)
 		}
 	}
@@ -108,8 +108,6 @@ type simKV struct {
 	state *simState
 	p     *process
 }
-
-func (simKV) Bucket() string { return streams.State }
 
 func (k simKV) Put(ctx context.Context, key string, value []byte) (uint64, error) {
 	return k.Update(ctx, key, value, k.state.values[key].revision)

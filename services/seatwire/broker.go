@@ -30,7 +30,7 @@ func open(ctx context.Context, cfg *config.Config) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	store, err := state.Open(limited, conn.JS(), streams.State)
+	store, err := state.Open(limited, conn.JS())
 	if err != nil {
 		conn.Close()
 		return nil, plain("NATS answers, but Seatwire never ran on it; start the services, or seatwire up")

@@ -119,7 +119,7 @@ func TestRestore_bringsEverythingAndPauses(t *testing.T) {
 	t.Parallel()
 	from, to := natstest.Run(t).JetStream(t), natstest.Run(t).JetStream(t)
 	declared(t, from, 1)
-	s, err := state.Open(t.Context(), from, streams.State)
+	s, err := state.Open(t.Context(), from)
 	if err != nil {
 		t.Fatal(err)
 	}

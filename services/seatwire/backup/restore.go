@@ -131,7 +131,7 @@ func goesOn(ctx context.Context, js jetstream.JetStream, stream, name string, fl
 // pause stops removals on a connection.
 func pause(ctx context.Context, js jetstream.JetStream, connection string) error {
 	return settle(ctx, func(ctx context.Context) error {
-		s, err := state.Open(ctx, js, streams.State)
+		s, err := state.Open(ctx, js)
 		if err != nil {
 			return err
 		}
