@@ -52,25 +52,30 @@ func deploy(t *testing.T) *deployment {
 }
 
 // down leaves no container and no volume. An engine whose own books hold an endpoint of a container that is gone (20.10
-// does at times) refuses to remove the network until it is restarted, which is nobody's failure here: it is said.
+// does at times) refuses to remove the network until it is restarted, which is nobody's failure here: it is said. An
+// older compose goes no further than that network, so the volumes are removed without it.
 func (d *deployment) down(t *testing.T) {
 	var left error
 	await(t, "containers and volumes are gone", func() error {
 		_, left = d.run(d.composed("down", "--volumes", "--remove-orphans", "--timeout", "1")...)
-		for _, list := range [][]string{{"docker", "ps", "--all", "--quiet"}, {"docker", "volume", "ls", "--quiet"}} {
-			there, err := d.run(append(list, "--filter", "label=com.docker.compose.project="+d.project)...)
-			if err == nil && there != "" {
-				err = fmt.Errorf("%v: %s", list, there)
-			}
-			if err != nil {
-				return err
-			}
+		if err := d.removed([]string{"docker", "ps", "--all", "--quiet"}, []string{"docker", "rm", "--force"}); err != nil {
+			return err
 		}
-		return nil
+		return d.removed([]string{"docker", "volume", "ls", "--quiet"}, []string{"docker", "volume", "rm"})
 	})
 	if left != nil {
 		t.Logf("the engine kept a network of %s: %v", d.project, left)
 	}
+}
+
+// removed removes what list names of this project, if it still names any.
+func (d *deployment) removed(list, remove []string) error {
+	there, err := d.run(append(list, "--filter", "label=com.docker.compose.project="+d.project)...)
+	if err != nil || there == "" {
+		return err
+	}
+	_, err = d.run(append(remove, strings.Fields(there)...)...)
+	return err
 }
 
 func (d *deployment) composed(args ...string) []string {
