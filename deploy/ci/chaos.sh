@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Everything that attacks the system, for about CHAOS (a Go duration of hours, minutes and seconds) in all: random kills,
 # each kill point and fault of the matrix, simulated histories, fuzzing. What has to strike once strikes, even if CHAOS
-# is too short for it: then it takes longer. SEED draws the faults of an earlier run again. At its end the fault bench
-# reports each invariant, fault and kill point, of both its runs.
+# is too short for it: then it takes longer. With an hour or more, each kill point strikes five times and each fault a
+# tenth as often as in a night. SEED draws the faults of an earlier run again. At its end the fault bench reports each
+# invariant, fault and kill point, of both its runs.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 

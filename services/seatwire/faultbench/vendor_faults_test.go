@@ -69,7 +69,7 @@ func TestVendors_noProof(t *testing.T) {
 	v := &sickness{world: startWorld(t, draw(t, 710), Options{People: 100, FileSize: 5, VerifyWithin: 20 * time.Second})}
 	for _, row := range silentRows() {
 		v.inject(row)
-		for v.struck(row) == 0 || v.struck(row) < row.night/10 && !over() {
+		for v.struck(row) == 0 || v.struck(row) < row.night/10 && !late() {
 			v.leave(12)
 			v.Await(layoffLimit, row.name+": every request is settled", v.over)
 		}
@@ -133,7 +133,7 @@ func (v *sickness) suffer(row vendorRow) {
 		if o.Outcome == events.OutcomeFailed && o.Reason == "" {
 			found.violation(v.t, truthful, "%s: a sync failed without a reason", row.name)
 		}
-		if struck = v.struck(row); struck >= night || struck > 0 && over() || v.t.Failed() {
+		if struck = v.struck(row); struck >= night || struck > 0 && late() || v.t.Failed() {
 			break
 		}
 	}
