@@ -28,8 +28,10 @@ type Cluster struct {
 // RunCluster starts three nodes and returns when they elected a leader and accept replicated streams.
 func RunCluster(t testing.TB) *Cluster {
 	t.Helper()
-	routes := freeAddresses(t, clusterSize)
-	clients := freeAddresses(t, clusterSize)
+	var routes, clients []*net.TCPAddr
+	for range clusterSize {
+		routes, clients = append(routes, FreeAddress(t)), append(clients, FreeAddress(t))
+	}
 	c := &Cluster{nodes: make([]*server.Server, clusterSize)}
 	for i := range clusterSize {
 		c.opts = append(c.opts, &server.Options{
@@ -131,19 +133,4 @@ func routeURLs(addresses []*net.TCPAddr) []*url.URL {
 		urls = append(urls, &url.URL{Scheme: "nats-route", Host: a.String()})
 	}
 	return urls
-}
-
-// freeAddresses holds all listeners open until each has its own port.
-func freeAddresses(t testing.TB, n int) []*net.TCPAddr {
-	t.Helper()
-	var addresses []*net.TCPAddr
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		addresses = append(addresses, l.Addr().(*net.TCPAddr))
-	}
-	return addresses
 }

@@ -7,7 +7,6 @@ package natstest
 import (
 	"context"
 	"log/slog"
-	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -32,14 +31,9 @@ type Server struct {
 // Run starts a server with JetStream on a temporary directory and a free loopback port.
 func Run(t testing.TB) *Server {
 	t.Helper()
-	s := &Server{dir: t.TempDir(), listen: "127.0.0.1:0"}
+	s := &Server{dir: t.TempDir(), listen: FreeAddress(t).String()}
 	s.Start(t)
 	t.Cleanup(s.Stop)
-	u, err := url.Parse(s.now.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.listen = u.Host
 	return s
 }
 

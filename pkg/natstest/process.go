@@ -47,7 +47,7 @@ func ServeIfChild() {
 // RunProcess starts a server in a child process; TestMain must call ServeIfChild.
 func RunProcess(t testing.TB) *Process {
 	t.Helper()
-	p := &Process{dir: t.TempDir(), listen: freeAddresses(t, 1)[0].String()}
+	p := &Process{dir: t.TempDir(), listen: FreeAddress(t).String()}
 	p.Start(t)
 	t.Cleanup(p.Kill)
 	return p

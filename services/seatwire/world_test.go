@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -19,6 +18,7 @@ import (
 
 	"github.com/seatwire/seatwire/pkg/config"
 	"github.com/seatwire/seatwire/pkg/events"
+	"github.com/seatwire/seatwire/pkg/natstest"
 	"github.com/seatwire/seatwire/services/simulators/pluralsightsim"
 	"github.com/seatwire/seatwire/services/simulators/productivsim"
 )
@@ -80,7 +80,7 @@ connections:
       accessToken: {value: %s}
     sync: {every: 0}
     guards: {maxRemovalPercent: 10, maxRemovals: 100, maxRemovalPercent24h: 20}
-`, freeAddress(t), filepath.Join(t.TempDir(), "nats"), ps.URL, ps.URL, testKey, pv.URL, testApp, testTok)
+`, natstest.FreeAddress(t).String(), filepath.Join(t.TempDir(), "nats"), ps.URL, ps.URL, testKey, pv.URL, testApp, testTok)
 	for _, change := range tweaks {
 		text = change(text)
 	}
@@ -89,16 +89,6 @@ connections:
 		t.Fatal(err)
 	}
 	return w
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
 }
 
 // up starts the pipeline, and stops it with the test.

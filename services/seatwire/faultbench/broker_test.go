@@ -1,9 +1,6 @@
 package faultbench
 
-import (
-	"net"
-	"testing"
-)
+import "testing"
 
 // broker is a cluster's alternative: one NATS server.
 type broker struct{ *node }
@@ -26,13 +23,3 @@ type linked struct {
 }
 
 func (l linked) url() string { return "nats://" + l.link.address() }
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	return ln.Addr().String()
-}

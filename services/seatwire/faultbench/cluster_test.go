@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/seatwire/seatwire/pkg/natstest"
 )
 
 // nodes is the size of a cluster, and how often it keeps everything.
@@ -26,7 +28,7 @@ func startCluster(t *testing.T, o Options) *cluster {
 	c := &cluster{}
 	for i := range nodes {
 		n := newNode(t, fmt.Sprintf("node-%d", i), o.StoreDir())
-		n.program, n.key, n.route = cmp.Or(o.Server, n.program), o.StoreKey, freeAddress(t)
+		n.program, n.key, n.route = cmp.Or(o.Server, n.program), o.StoreKey, natstest.FreeAddress(t).String()
 		c.nodes = append(c.nodes, n)
 		c.clients = append(c.clients, startProxy(t, n.client))
 	}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/seatwire/seatwire/pkg/natstest"
 )
 
 // serverPackage is the NATS server's program, as make images builds it from this tree's modules.
@@ -32,14 +34,15 @@ type node struct {
 	// program is the file that runs it, monitor where it says how it is.
 	program, monitor string
 	cmd              *exec.Cmd
-	// log is of the process that was started last.
-	log *serverLog
+	// log is of the process that was started last, ended closes when that is gone.
+	log   *serverLog
+	ended chan struct{}
 }
 
 // newNode returns one that runs this tree's server, which the test ends.
 func newNode(t *testing.T, name, dir string) *node {
 	t.Helper()
-	n := &node{name: name, client: freeAddress(t), monitor: freeAddress(t), dir: dir, program: filepath.Join(programs, "nats-server")}
+	n := &node{name: name, client: natstest.FreeAddress(t).String(), monitor: natstest.FreeAddress(t).String(), dir: dir, program: filepath.Join(programs, "nats-server")}
 	t.Cleanup(n.kill)
 	return n
 }
@@ -63,8 +66,15 @@ func (n *node) run(t *testing.T, args ...string) {
 	if err := n.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	n.ended = make(chan struct{})
+	go func(cmd *exec.Cmd, ended chan<- struct{}) {
+		_ = cmd.Wait() // its state says how
+		close(ended)
+	}(n.cmd, n.ended)
 	select {
 	case <-n.log.ready:
+	case <-n.ended:
+		t.Fatalf("%s ended before it was ready: %s\n%s", n.name, n.cmd.ProcessState, n.log.all())
 	case <-time.After(startLimit):
 		t.Fatalf("%s is not ready:\n%s", n.name, n.log.all())
 	}
@@ -94,20 +104,21 @@ func (n *node) kill() {
 	if n.cmd == nil {
 		return
 	}
-	_ = n.cmd.Process.Kill()
-	_ = n.cmd.Wait()
+	_ = n.cmd.Process.Kill() // an error says that it is gone already
+	<-n.ended
 	n.cmd = nil
 }
 
 // terminate ends the server as a deployment does.
 func (n *node) terminate(t *testing.T) {
 	t.Helper()
-	cmd := n.cmd
-	_ = cmd.Process.Signal(syscall.SIGTERM) // an error says that it is gone already, and Wait says how
-	late := time.AfterFunc(drainLimit, func() { _ = cmd.Process.Kill() })
+	process := n.cmd.Process
+	_ = process.Signal(syscall.SIGTERM) // an error says that it is gone already, and its state says how
+	late := time.AfterFunc(drainLimit, func() { _ = process.Kill() })
 	defer late.Stop()
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("%s: SIGTERM: %v\n%s", n.name, err, n.log.all())
+	<-n.ended
+	if !n.cmd.ProcessState.Success() {
+		t.Errorf("%s: SIGTERM: %s\n%s", n.name, n.cmd.ProcessState, n.log.all())
 	}
 	n.cmd = nil
 }
