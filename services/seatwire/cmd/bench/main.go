@@ -30,6 +30,7 @@ func run(ctx context.Context) error {
 	flag.BoolVar(&o.SkipPlain, "skip-plain", false, "measure the pipeline only")
 	flag.IntVar(&o.Nodes, "nodes", 1, "nodes of the broker, 1 or 3")
 	intake := flag.Int("intake", 0, "measure the deprovisioner's intake with so many events instead")
+	takeOver := flag.Int("takeover", 0, "measure a deprovisioner's start with so many open requests instead")
 	scale := flag.Int("scale", 0, "measure nodes, connections and replicas with so many events, and -people, instead")
 	setups := flag.String("setups", "", "nodes/connections/replicas by commas, for -scale; the first is what the others are compared with")
 	idle := flag.Int("idle", 0, "measure the start and the idling of so many connections instead")
@@ -41,6 +42,8 @@ func run(ctx context.Context) error {
 		return bench.Serve(*serve, o.Nodes, os.Stdin, os.Stdout)
 	case *intake > 0:
 		return bench.Intake(ctx, o, *intake, os.Stdout)
+	case *takeOver > 0:
+		return bench.TakeOver(ctx, o, *takeOver, os.Stdout)
 	case *scale > 0:
 		rows, err := bench.ParseSetups(*setups)
 		if err != nil {
