@@ -57,25 +57,29 @@ func deploy(t *testing.T) *deployment {
 func (d *deployment) down(t *testing.T) {
 	var left error
 	await(t, "containers and volumes are gone", func() error {
-		_, left = d.run(d.composed("down", "--volumes", "--remove-orphans", "--timeout", "1")...)
-		if err := d.removed([]string{"docker", "ps", "--all", "--quiet"}, []string{"docker", "rm", "--force"}); err != nil {
-			return err
+		if _, left = d.run(d.composed("down", "--volumes", "--remove-orphans", "--timeout", "1")...); left != nil {
+			volumes, _ := d.own("volume", "ls")
+			_, _ = d.run(append([]string{"docker", "volume", "rm"}, strings.Fields(volumes)...)...) // what stays is seen below
 		}
-		return d.removed([]string{"docker", "volume", "ls", "--quiet"}, []string{"docker", "volume", "rm"})
+		for _, list := range [][]string{{"ps", "--all"}, {"volume", "ls"}} {
+			there, err := d.own(list...)
+			if err == nil && there != "" {
+				err = fmt.Errorf("docker %v: %s", list, there)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if left != nil {
 		t.Logf("the engine kept a network of %s: %v", d.project, left)
 	}
 }
 
-// removed removes what list names of this project, if it still names any.
-func (d *deployment) removed(list, remove []string) error {
-	there, err := d.run(append(list, "--filter", "label=com.docker.compose.project="+d.project)...)
-	if err != nil || there == "" {
-		return err
-	}
-	_, err = d.run(append(remove, strings.Fields(there)...)...)
-	return err
+// own are the ids of what a list command of docker's names of this project.
+func (d *deployment) own(list ...string) (string, error) {
+	return d.run(slices.Concat([]string{"docker"}, list, []string{"--quiet", "--filter", "label=com.docker.compose.project=" + d.project})...)
 }
 
 func (d *deployment) composed(args ...string) []string {

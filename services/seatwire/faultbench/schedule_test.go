@@ -18,8 +18,8 @@ func over() bool { return time.Since(began) >= *chaos }
 // late reports whether what has struck once need not strike again.
 func late() bool { return over() && *chaos < due }
 
-// passes are how often a show strikes: once, and in the long form up to n times while there is time, or all of them. A
-// tenth of a night's counts is what the shows ask for; the report says how many there were.
+// passes are how often a show strikes: once, in the long form up to n times while there is time, and n times from due
+// on. A tenth of a night's counts is what the shows ask for; the report says how many there were.
 func passes(n int) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for i := range n {
